@@ -1,0 +1,1 @@
+"""The experiments, one file each, and the command line they share."""
