@@ -1,0 +1,6 @@
+"""The networks: encoder, decoder and dual encoder."""
+
+from dcvae.models.autoencoder import DCVAE, Generated
+from dcvae.models.dual_encoder import DualEncoder
+
+__all__ = ["DCVAE", "DualEncoder", "Generated"]

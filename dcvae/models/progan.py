@@ -1,0 +1,157 @@
+"""Progressive GAN backbones (paper 5.1 and A.5): a decoder and a feature trunk that grow.
+
+A network holds every resolution from the start; ``resolution`` (pixels) and ``fade`` (0 to 1, the
+weight of the newest resolution) say which of it is at work. Parts that are not at work get no
+gradient, keep their weights and their optimizer state.
+
+Shapes: N images, C channels, resolution r; D = ``latent_dim``.
+"""
+
+from torch import Tensor, nn
+
+from dcvae.config import MIN_RESOLUTION, ModelConfig
+from dcvae.models.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    downsample,
+    leaky_relu,
+    pixel_norm,
+    upsample,
+)
+
+
+def width(config: ModelConfig, resolution: int) -> int:
+    """Feature maps at ``resolution`` (Karras et al., 2018, table 2)."""
+    return min(2 * config.width_base // resolution, config.width_max)
+
+
+def resolutions(config: ModelConfig) -> list[int]:
+    """4, 8, … up to the finished resolution."""
+    return [2**i for i in range(2, config.resolution.bit_length())]
+
+
+def parts_at_work(resolution: int, fade: float, image_layer: str) -> set[str]:
+    """Names of the growing parts that take part at (resolution, fade)."""
+    parts = {f"{image_layer}.{resolution}"}
+    if fade < 1 and resolution > MIN_RESOLUTION:
+        parts.add(f"{image_layer}.{resolution // 2}")
+    while resolution > MIN_RESOLUTION:
+        parts.add(f"block.{resolution}")
+        resolution //= 2
+    return parts
+
+
+class Decoder(nn.Module):
+    """f_θ: latents to images; Progressive GAN's generator."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        first = width(config, MIN_RESOLUTION)
+        self.first = first
+        self.dense = EqualizedLinear(config.latent_dim, first * 16, gain=2**0.5 / 4)
+        self.base = EqualizedConv2d(first, first, 3)
+        self.block = nn.ModuleDict()
+        self.to_rgb = nn.ModuleDict()
+        for r in resolutions(config):
+            if r > MIN_RESOLUTION:
+                inputs, outputs = width(config, r // 2), width(config, r)
+                self.block[str(r)] = nn.ModuleList(
+                    [EqualizedConv2d(inputs, outputs, 3), EqualizedConv2d(outputs, outputs, 3)]
+                )
+            self.to_rgb[str(r)] = EqualizedConv2d(width(config, r), config.channels, 1, gain=1.0)
+
+    def forward(self, z: Tensor, resolution: int, fade: float) -> Tensor:
+        """Map latents [N, D] to images [N, C, r, r]; linear output, aimed at [-1, 1]."""
+        x = pixel_norm(z)
+        x = pixel_norm(leaky_relu(self.dense(x).view(-1, self.first, 4, 4)))
+        x = pixel_norm(leaky_relu(self.base(x)))
+        coarse = x
+        for r in [r for r in map(int, self.block) if r <= resolution]:
+            coarse, x = x, upsample(x)
+            for convolution in self.block[str(r)]:  # type: ignore[attr-defined]
+                x = pixel_norm(leaky_relu(convolution(x)))
+        image: Tensor = self.to_rgb[str(resolution)](x)
+        if fade < 1 and resolution > MIN_RESOLUTION:
+            previous = upsample(self.to_rgb[str(resolution // 2)](coarse))
+            image = previous.lerp(image, fade)
+        return image
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """Part name → modules; parts come to work, and are optimized, as the network grows."""
+        grown = {f"{k}.{r}": [m] for k in ("block", "to_rgb") for r, m in getattr(self, k).items()}
+        return {"base": [self.dense, self.base], **grown}
+
+    def at_work(self, resolution: int, fade: float) -> set[str]:
+        """The parts that get gradients at (resolution, fade)."""
+        return {"base"} | parts_at_work(resolution, fade, "to_rgb")
+
+
+class Trunk(nn.Module):
+    """Images to 4 x 4 features: what encoder and dual encoder share in form (paper A.5)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.block = nn.ModuleDict()
+        self.from_rgb = nn.ModuleDict()
+        for r in resolutions(config):
+            self.from_rgb[str(r)] = EqualizedConv2d(config.channels, width(config, r), 1)
+            if r > MIN_RESOLUTION:
+                inputs, outputs = width(config, r), width(config, r // 2)
+                self.block[str(r)] = nn.ModuleList(
+                    [EqualizedConv2d(inputs, inputs, 3), EqualizedConv2d(inputs, outputs, 3)]
+                )
+
+    def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
+        """Map [N, C, r, r] to (low [N, F, 8, 8], high [N, F, 4, 4]), F = ``width`` at 4.
+
+        ``low`` is the map entering the 8 x 8 block. At resolution 4 there is none: the 4 x 4
+        features, each repeated over 2 x 2, stand in for it, so that heads exist at every resolution.
+        """
+        x = leaky_relu(self.from_rgb[str(resolution)](images))
+        low = x if resolution == 8 else upsample(x)
+        for r in [r for r in map(int, reversed(self.block.keys())) if r <= resolution]:
+            first, second = self.block[str(r)]  # type: ignore[misc]
+            x = leaky_relu(first(x))
+            x = leaky_relu(downsample(second(x)))
+            if r == resolution and fade < 1:
+                previous = self.from_rgb[str(r // 2)](downsample(images))
+                x = leaky_relu(previous).lerp(x, fade)
+            if r == 16:
+                low = x
+        return low, x
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """Part name → modules, as in :meth:`Decoder.parts`."""
+        return {f"{k}.{r}": [m] for k in ("block", "from_rgb") for r, m in getattr(self, k).items()}
+
+    def at_work(self, resolution: int, fade: float) -> set[str]:
+        """The parts that get gradients at (resolution, fade)."""
+        return parts_at_work(resolution, fade, "from_rgb")
+
+
+class Encoder(nn.Module):
+    """q_φ(z|x): the discriminator without minibatch statistics, ending in (μ, log σ²)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        features = width(config, MIN_RESOLUTION)
+        self.trunk = Trunk(config)
+        self.top = EqualizedConv2d(features, features, 3)
+        self.dense = EqualizedLinear(features * 16, features)
+        self.moments = EqualizedLinear(features, 2 * config.latent_dim, gain=1.0)
+
+    def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
+        """Map images [N, C, r, r] to (μ [N, D], log σ² [N, D])."""
+        _, x = self.trunk(images, resolution, fade)
+        x = leaky_relu(self.top(x))
+        x = leaky_relu(self.dense(x.flatten(1)))
+        mu, logvar = self.moments(x).chunk(2, dim=1)
+        return mu, logvar
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """Part name → modules, as in :meth:`Decoder.parts`."""
+        return {"top": [self.top, self.dense, self.moments], **self.trunk.parts()}
+
+    def at_work(self, resolution: int, fade: float) -> set[str]:
+        """The parts that get gradients at (resolution, fade)."""
+        return {"top"} | self.trunk.at_work(resolution, fade)

@@ -1,0 +1,1 @@
+"""The paper's loss terms, one module each; every one is a mean per image."""

@@ -1,0 +1,1 @@
+"""Training: schedule, engines, step, loop, checkpoints and telemetry."""

@@ -1,0 +1,84 @@
+"""What ranks do together: find out who they are, share rows in rank order, agree.
+
+Names say what a tensor covers: ``x`` belongs to this rank, ``all_x`` to all of them.
+"""
+
+import os
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+TIMEOUT = timedelta(minutes=10)
+
+
+def start(device: torch.device) -> None:
+    """Join the process group that torchrun's environment describes; alone, make a group of one."""
+    for name, value in {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+    }.items():
+        os.environ.setdefault(name, value)
+    if dist.is_initialized():
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if "MASTER_PORT" in os.environ:
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    else:
+        dist.init_process_group(
+            backend, store=dist.HashStore(), rank=0, world_size=1, timeout=TIMEOUT
+        )
+
+
+def rank() -> int:
+    """Number of this rank, 0 without a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of ranks, 1 without a process group."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def own_rows(all_rows: Tensor) -> Tensor:
+    """This rank's contiguous share of the rows of a tensor that covers all ranks."""
+    share = len(all_rows) // world_size()
+    return all_rows[rank() * share : (rank() + 1) * share]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Rows of all ranks [N · world_size, …] in rank order, without gradient.
+
+    ``rows`` is [N, …] with the same N on every rank. All ranks must call it.
+    """
+    if world_size() == 1:
+        return rows.detach()
+    all_rows = rows.new_empty(len(rows) * world_size(), *rows.shape[1:])
+    dist.all_gather_into_tensor(all_rows, rows.detach().contiguous())
+    return all_rows
+
+
+def mean(values: Tensor) -> Tensor:
+    """Mean over ranks of a tensor without gradient. All ranks must call it."""
+    total = values.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return total / world_size()
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether ``flag`` is true on any rank. All ranks must call it."""
+    raised = torch.tensor(int(flag), device=device)
+    if world_size() > 1:
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+    return bool(raised.item())
+
+
+def broadcast(tensors: list[Tensor]) -> None:
+    """Overwrite tensors by rank 0's. All ranks must call it."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
