@@ -1,0 +1,63 @@
+"""What runs on each node: torchrun's agent, which starts the ranks and says how they ended.
+
+``python -m dcvae.launch.agent [torchrun's options] -m dcvae.training …``. On a laptop the options
+come from the launcher, in a TrainJob from the PET_ variables that Kubeflow Trainer sets.
+"""
+
+import os
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any, Never
+
+from dcvae.launch.lines import Failure, emit
+from dcvae.launch.process import PARENT_VARIABLE, die_with_parent, parent_environment
+
+LAST_LINES = 30
+
+
+def main(arguments: list[str]) -> None:
+    """Run the ranks; exit with the failing rank's code, or 143 when stopped."""
+    if os.environ.get(PARENT_VARIABLE):
+        die_with_parent()
+    os.environ.update(parent_environment())
+
+    import torch
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    logs = os.environ.get("DCVAE_RANK_LOGS") or tempfile.mkdtemp(prefix="dcvae-ranks-")
+    output = ["--log-dir", logs, "--redirects", "3", "--tee", "0:1"]
+    torchrun: Any = run  # its functions are not annotated
+    try:
+        torchrun.run(torchrun.parse_args([*output, *arguments]))
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        lines = _last_lines(Path(logs), failure.local_rank)
+        emit(Failure(rank, failure.exitcode, lines, failure.timestamp))
+        _exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
+    except SignalException as stopped:
+        _exit(128 + int(stopped.sigval))
+
+
+def _last_lines(logs: Path, local_rank: int) -> tuple[str, ...]:
+    """The end of what a rank wrote in its latest attempt: errors, or else its output."""
+    for name in ("stderr.log", "stdout.log"):
+        files = sorted(logs.glob(f"*/attempt_*/{local_rank}/{name}"))
+        if files and files[-1].stat().st_size:
+            with files[-1].open(errors="replace") as text:
+                return tuple(line.rstrip() for line in deque(text, maxlen=LAST_LINES))
+    return ()
+
+
+def _exit(code: int) -> Never:
+    sys.stdout.flush()
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,67 @@
+"""What a rank tells its launcher: single marked lines of JSON among the ordinary output.
+
+The same lines are read from a local process and from a pod's log, so both ways of starting ranks
+show the same progress and the same last words. Everything else a rank prints is kept in log
+files and stays out of sight.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+_MARK = "::dcvae::"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, said by rank 0."""
+
+    images: int
+    """Real images shown to the model so far."""
+    total: int
+    """Real images of the whole schedule."""
+    values: Mapping[str, float | str] = field(default_factory=dict)
+    """What else is worth showing: resolution, losses, images per second."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a rank ended that should not have."""
+
+    rank: int
+    exit_code: int
+    """As Python gives it: negative is a signal."""
+    lines: tuple[str, ...]
+    """The last lines the rank wrote."""
+    time: int = 0
+    """When, in seconds since 1970: the earliest failure is the cause, others follow from it."""
+
+
+def progress(images: int, total: int, values: Mapping[str, float | str]) -> None:
+    """Say how far this training is (rank 0 only)."""
+    emit(Progress(images, total, values))
+
+
+def emit(message: Progress | Failure) -> None:
+    """Print ``message`` as one marked line on the standard output."""
+    content = {"kind": type(message).__name__.lower(), **asdict(message)}
+    sys.stdout.write(f"{_MARK}{json.dumps(content)}\n")
+    sys.stdout.flush()
+
+
+def parse(line: str) -> Progress | Failure | None:
+    """Return the message in ``line``, or None for an ordinary or a damaged line."""
+    _, mark, text = line.partition(_MARK)
+    if not mark:
+        return None
+    try:
+        content = json.loads(text)
+        kind = content.pop("kind")
+        if kind == "progress":
+            return Progress(**content)
+        if kind == "failure":
+            return Failure(**{**content, "lines": tuple(content["lines"])})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return None

@@ -1,0 +1,116 @@
+"""One training run, from a checked configuration to the URI of its final snapshot."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dcvae.config import Config
+from dcvae.errors import UserError
+from dcvae.launch.lines import Progress
+from dcvae.launch.local import LocalRanks
+from dcvae.launch.ranks import Ranks
+from dcvae.storage import NotFound, join, open_storage
+
+if TYPE_CHECKING:
+    from dcvae.data.manifest import Manifest
+
+
+def default_ranks() -> int:
+    """One rank for each visible GPU, at least one."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return max(1, len([device for device in visible.split(",") if device.strip()]))
+    return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+
+
+def run_uri(root: str, config: Config, manifest: "Manifest") -> str:
+    """The folder below ``root`` for what ``config`` makes of this data: equal input, equal URI."""
+    name = f"{config.preset}-{manifest.fingerprint[:8]}-{config.digest()[:8]}"
+    return join(root, "runs", name)
+
+
+def train(
+    config: Config,
+    data: str,
+    out: str,
+    nproc: int | None = None,
+    *,
+    ranks: Ranks | None = None,
+    show: Callable[[Progress], None] = lambda progress: None,
+) -> str:
+    """Train until the schedule ends and return the URI of the final snapshot.
+
+    The same call again resumes at the latest checkpoint, and a complete run is not run again.
+
+    Args:
+        data: shard set (the folder of its manifest.json).
+        out: run folder.
+        nproc: ranks on this machine; one a GPU by default.
+        ranks: another way to start ranks, such as a TrainJob.
+        show: called with rank 0's progress, every few seconds at most.
+
+    Raises:
+        UserError: the configuration, the data and the ranks do not fit together, or ``out`` holds
+            a run of something else. Nothing has been started then.
+        RankError: a rank failed; what it had checkpointed is resumed by the same call.
+    """
+    ranks = ranks or LocalRanks(nproc or default_ranks())
+    manifest = _check(config, data, ranks)
+    snapshot = _finished(config, manifest, out)
+    if snapshot is not None:
+        return snapshot
+    with tempfile.TemporaryDirectory(prefix="dcvae-") as folder:
+        file = Path(folder) / "config.json"
+        file.write_text(config.model_dump_json())
+        arguments = ["dcvae.training", "--config", str(file), "--data", data, "--out", out]
+        ranks.run(arguments, show)
+    snapshot = _finished(config, manifest, out)
+    if snapshot is None:
+        raise RuntimeError(f"the ranks ended well but {join(out, 'result.json')} is missing")
+    return snapshot
+
+
+def _check(config: Config, data: str, ranks: Ranks) -> "Manifest":
+    """Refuse what cannot work before anything is started."""
+    from dcvae.data.manifest import load_manifest
+
+    if ranks.nproc < 1:
+        raise UserError(f"{ranks.nproc} ranks cannot train; give --nproc 1 or more")
+    config.check_ranks(ranks.nproc)
+    manifest = load_manifest(open_storage(data))
+    missing = {phase.resolution for phase in config.training.phases} - set(manifest.resolutions)
+    if missing:
+        raise UserError(
+            f"{data} has the resolutions {_list(manifest.resolutions)} but the training needs "
+            f"{_list(missing)} too; shard the images again with --resolution "
+            f"{config.model.resolution}"
+        )
+    if manifest.channels != config.model.channels:
+        raise UserError(
+            f"the images of {data} have {manifest.channels} channels and the model has "
+            f"{config.model.channels}; set model.channels={manifest.channels}"
+        )
+    return manifest
+
+
+def _finished(config: Config, manifest: "Manifest", out: str) -> str | None:
+    """The final snapshot's URI if the run in ``out`` is complete; refuse a run of other things."""
+    storage = open_storage(out)
+    try:
+        result = storage.read_json("result.json")
+    except NotFound:
+        return None
+    same = (config.digest(), manifest.fingerprint)
+    if (result.get("config_digest"), result.get("dataset_fingerprint")) != same:
+        raise UserError(
+            f"{out} holds a finished run of another configuration or data set; "
+            "choose another folder with --out"
+        )
+    snapshot = str(result["snapshot"])
+    return snapshot if "://" in snapshot or Path(snapshot).is_absolute() else join(out, snapshot)
+
+
+def _list(numbers: "set[int] | list[int]") -> str:
+    return ", ".join(str(number) for number in sorted(numbers))
