@@ -1,0 +1,261 @@
+"""A real S3 server (SeaweedFS) on this machine's loopback: for laptops and tests."""
+
+import fcntl
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from dcvae.errors import UserError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_READY_WITHIN = 30.0  # seconds; after a crash the server replays its log, measured up to 20 s
+_GRPC = 10_000  # each service's gRPC port is its HTTP port plus this
+_SERVICES = ("s3", "master", "volume", "filer", "admin")
+
+# Runs before the server in its own process: asks the kernel to kill it when its parent dies, and
+# goes at once when that has already happened.
+_GUARD = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]): sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass
+class EmbeddedS3:
+    """A running server. All its ports are bound to 127.0.0.1."""
+
+    endpoint: str
+    access_key: str = field(default_factory=lambda: secrets.token_hex(10))
+    secret_key: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
+    pid: int = 0
+
+    def environment(self) -> dict[str, str]:
+        """AWS variables that make any S3 client in this or a child process use this server."""
+        exempt = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1"]
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SESSION_TOKEN": "",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": ",".join(host for host in exempt if host),
+        }
+
+    def create_bucket(self, name: str) -> None:
+        """Create the bucket if there is none of this name yet."""
+        client = self._client()
+        try:
+            client.create_bucket(Bucket=name)
+        except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
+            return
+        except (boto.ClientError, boto.BotoCoreError) as error:
+            raise UserError(f"cannot create the bucket {name}: {error}") from error
+
+    def _client(self) -> "S3Client":
+        return boto3.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(
+                connect_timeout=2,
+                read_timeout=5,
+                retries={"total_max_attempts": 1},
+                s3={"addressing_style": "path"},
+                proxies={},
+            ),
+        )
+
+    def _writable(self) -> bool:
+        """True once a put works, which is later than the health page says."""
+        client, probe = self._client(), f"probe-{secrets.token_hex(6)}"
+        try:
+            client.create_bucket(Bucket=probe)
+            client.put_object(Bucket=probe, Key="probe", Body=b"probe")
+            client.delete_object(Bucket=probe, Key="probe")
+            client.delete_bucket(Bucket=probe)
+        except (boto.ClientError, boto.BotoCoreError, OSError):
+            return False
+        return True
+
+
+@contextmanager
+def embedded_s3(directory: Path) -> Iterator[EmbeddedS3]:
+    """Run a server on the data in ``directory`` until the block ends or this process dies.
+
+    The directory keeps the buckets from run to run; ports and credentials are new each time.
+
+    Raises:
+        UserError: the server's program is missing, ``directory`` is in use by another server, or
+            the server does not become ready.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with _exclusive(directory):
+        server, process, ports = _start(directory)
+        try:
+            yield server
+        finally:
+            _stop(process)
+            _remove_sockets(ports)
+
+
+@contextmanager
+def _exclusive(directory: Path) -> Iterator[None]:
+    with (directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another S3 server is running on {directory}: stop it first") from None
+        yield
+
+
+def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list[int]]:
+    log = directory / "server.log"
+    for _ in range(5):  # another program may take a port between the look and the start
+        ports = _free_ports()
+        server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}")
+        process = _launch(directory, server, ports, log)
+        server.pid = process.pid
+        deadline = time.monotonic() + _READY_WITHIN
+        while process.poll() is None and time.monotonic() < deadline:
+            if server._writable():
+                return server, process, ports
+            time.sleep(0.1)
+        _stop(process)
+        _remove_sockets(ports)
+    tail = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
+    raise UserError(f"the embedded S3 server on {directory} did not start: {tail}")
+
+
+def _launch(
+    directory: Path, server: EmbeddedS3, ports: list[int], log: Path
+) -> "subprocess.Popen[bytes]":
+    """Start the server from a thread that lives as long as it does.
+
+    The kernel's death signal comes when the *thread* that started the child ends, so neither a
+    short-lived caller's thread nor a fork inside it will do.
+    """
+    (directory / "mini.options").unlink(missing_ok=True)  # the last run's ports
+    command = [str(_program()), *_arguments(directory, ports)]
+    guard = [sys.executable, "-ISc", _GUARD, str(os.getpid()), *command]
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(directory),
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        "GOMEMLIMIT": "400MiB",
+    }
+    started: list[subprocess.Popen[bytes] | OSError] = []
+    ready = threading.Event()
+
+    def keep() -> None:
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    guard,
+                    cwd=directory,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is for us; we stop the server when done
+                )
+        except OSError as error:
+            started.append(error)
+            ready.set()
+            return
+        started.append(process)
+        ready.set()
+        process.wait()
+
+    threading.Thread(target=keep, name="embedded-s3", daemon=True).start()
+    ready.wait()
+    if isinstance(started[0], OSError):
+        raise UserError(f"cannot start the embedded S3 server: {started[0]}")
+    return started[0]
+
+
+def _arguments(directory: Path, ports: list[int]) -> list[str]:
+    flags = {
+        "dir": directory,
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "master.telemetry": "false",
+        "webdav": "false",
+        "admin.ui": "false",
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.autoCreateBucket": "false",
+        "s3.allowDeleteBucketNotEmpty": "false",
+    }
+    flags |= {f"{service}.port": port for service, port in zip(_SERVICES, ports, strict=True)}
+    return ["mini", *(f"-{name}={value}" for name, value in flags.items())]
+
+
+def _program() -> Path:
+    for scripts in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
+        program = Path(scripts) / "weed"
+        if program.is_file():
+            return program
+    raise UserError("the embedded S3 server is not installed: install dcvae[local]")
+
+
+def _free_ports() -> list[int]:
+    """Consecutive ports, free together with their gRPC twins and below the ephemeral range."""
+    for _ in range(200):
+        base = random.SystemRandom().randrange(11_000, 22_000, 8)
+        ports = [base + n for n in range(len(_SERVICES))]
+        if all(_is_free(port) and _is_free(port + _GRPC) for port in ports):
+            return ports
+    raise UserError("no free ports on 127.0.0.1 for the embedded S3 server")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    for service, port in zip(_SERVICES, ports, strict=True):
+        Path(f"/tmp/seaweedfs-{service}-{port}.sock").unlink(missing_ok=True)

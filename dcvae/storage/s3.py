@@ -1,0 +1,163 @@
+"""Objects in an S3 bucket."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from botocore import exceptions as boto
+from urllib3.exceptions import HTTPError
+
+from dcvae.errors import UserError
+from dcvae.storage.base import Conflict, NotFound, ObjectInfo, Storage
+from dcvae.storage.multipart import MULTIPART_FROM, put_parts
+from dcvae.storage.s3_client import code_of, connection, explain
+from dcvae.storage.s3_stream import S3Stream
+from dcvae.storage.uri import check_key
+
+T = TypeVar("T")
+
+_CONFLICT = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
+_MISSING = {"404", "NoSuchKey"}
+_FAULTS = (boto.ClientError, boto.BotoCoreError, HTTPError, OSError)
+
+
+class S3Storage(Storage):
+    """Objects of ``bucket`` below ``prefix``, through one boto3 client per process."""
+
+    def __init__(self, bucket: str, prefix: str = "") -> None:
+        self.bucket, self.prefix = bucket, prefix
+        self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return S3Storage, (self.bucket, self.prefix)
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        if length is not None and length <= 0:
+            return b""
+        wanted: dict[str, Any] = (
+            {} if not start and length is None else {"Range": _range(start, length)}
+        )
+
+        def attempt(_: int) -> bytes:
+            response = connection().client.get_object(**self._address(key), **wanted)
+            body = response["Body"].read()  # to its end, so that its checksum is checked
+            if len(body) != response["ContentLength"]:
+                raise ConnectionError(f"{len(body)} of {response['ContentLength']} bytes came")
+            return body
+
+        try:
+            return self._do("read", key, attempt)
+        except _RangeEnd:
+            return b""
+
+    def open(self, key: str, start: int = 0) -> BinaryIO:
+        found = self.stat(key)
+        if found is None:
+            raise NotFound(f"there is no {self.uri}/{key}")
+        stream = io.BufferedReader(S3Stream(self._address(key), found), 1 << 20)
+        stream.seek(start)
+        return stream
+
+    def write(
+        self,
+        key: str,
+        data: bytes | Path,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> str:
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        if if_match is not None:
+            condition["IfMatch"] = f'"{if_match}"'
+        size = data.stat().st_size if isinstance(data, Path) else len(data)
+        if size > MULTIPART_FROM:
+            address = self._address(key)
+            with_parts = lambda: put_parts(connection(), address, data, condition)  # noqa: E731
+            return self._explained("write", key, with_parts)
+        body = data.read_bytes() if isinstance(data, Path) else data
+
+        def attempt(number: int) -> str:
+            client, address = connection().client, self._address(key)
+            try:
+                return client.put_object(**address, Body=body, **condition)["ETag"].strip('"')
+            except boto.ClientError as error:
+                # An earlier attempt may have arrived although its answer was lost.
+                if not number or code_of(error) not in _CONFLICT:
+                    raise
+                present = client.get_object(**address)
+                if present["Body"].read() != body:
+                    raise
+                return present["ETag"].strip('"')
+
+        return self._do("write", key, attempt)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        def attempt(_: int) -> ObjectInfo:
+            head = connection().client.head_object(**self._address(key))
+            return ObjectInfo(key, head["ContentLength"], head["ETag"].strip('"'))
+
+        try:
+            return self._do("stat", key, attempt)
+        except NotFound:
+            # An answer to HEAD has no body: a missing bucket looks like a missing key.
+            self._do("stat", "", lambda _: connection().client.head_bucket(Bucket=self.bucket))
+            return None
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._full(prefix)}
+        found: list[ObjectInfo] = []
+        while True:
+            page = self._do(
+                "list", prefix, lambda _: connection().client.list_objects_v2(**request)
+            )
+            for item in page.get("Contents", []):
+                key = item["Key"].removeprefix(self._full(""))
+                if not key.endswith("/"):  # the marker of an empty folder
+                    found.append(ObjectInfo(key, item["Size"], item["ETag"].strip('"')))
+            if not page.get("IsTruncated"):
+                break
+            request["ContinuationToken"] = page["NextContinuationToken"]
+        # Not every server lists in byte order, as AWS does.
+        yield from sorted(found, key=lambda info: info.key.encode())
+
+    def delete(self, key: str) -> None:
+        self._do("delete", key, lambda _: connection().client.delete_object(**self._address(key)))
+
+    def child(self, *parts: str) -> "S3Storage":
+        inner = [check_key(part.strip("/")) for part in parts]
+        return S3Storage(self.bucket, "/".join([p for p in (self.prefix, *inner) if p]))
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _address(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self.bucket, "Key": self._full(check_key(key))}
+
+    def _do(self, operation: str, key: str, attempt: Callable[[int], T]) -> T:
+        return self._explained(operation, key, lambda: connection().patience(operation, attempt))
+
+    def _explained(self, operation: str, key: str, action: Callable[[], T]) -> T:
+        """Run ``action``, turning what botocore raises into the errors of Storage."""
+        uri = f"{self.uri}/{key}" if key else f"s3://{self.bucket}"
+        try:
+            return action()
+        except _FAULTS as error:
+            code = code_of(error)
+            if code in _CONFLICT:
+                raise Conflict(f"{uri} was written by somebody else") from error
+            if code == "InvalidRange":
+                raise _RangeEnd from error
+            if code in _MISSING and key:
+                raise NotFound(f"there is no {uri}") from error
+            if code in _MISSING:
+                code = "NoSuchBucket"
+            raise UserError(explain(error, code, operation, self.bucket, uri)) from error
+
+
+class _RangeEnd(Exception):  # noqa: N818
+    """The range begins at or after the object's end."""
+
+
+def _range(start: int, length: int | None) -> str:
+    return f"bytes={start}-" + ("" if length is None else str(start + length - 1))

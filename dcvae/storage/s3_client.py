@@ -1,0 +1,117 @@
+"""The process's boto3 client, and its errors in plain words."""
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from dcvae.errors import UserError
+from dcvae.storage.retry import Patience
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_SETTINGS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONFIG_FILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "DCVAE_STORAGE_PATIENCE",
+)
+
+_DENIED = {
+    "401",
+    "403",
+    "AccessDenied",
+    "ExpiredToken",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+}
+
+
+@dataclass
+class Connection:
+    """A client and how patient its users are."""
+
+    client: "S3Client"
+    patience: Patience
+
+
+_connections: dict[tuple[int, tuple[str | None, ...]], Connection] = {}
+_lock = threading.Lock()
+
+
+def connection() -> Connection:
+    """The connection for the present process and AWS variables. Clients are thread-safe.
+
+    Raises:
+        UserError: the AWS configuration cannot be used.
+    """
+    key = (os.getpid(), tuple(os.environ.get(name) for name in _SETTINGS))
+    with _lock:
+        if key not in _connections:
+            _connections[key] = Connection(_client(), Patience())
+        return _connections[key]
+
+
+def _client() -> "S3Client":
+    own_endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    try:
+        session = boto3.Session()
+        return session.client(
+            "s3",
+            region_name=session.region_name or "us-east-1",
+            config=Config(
+                connect_timeout=5,
+                read_timeout=15,
+                retries={"mode": "standard", "total_max_attempts": 1},  # see storage/retry.py
+                max_pool_connections=32,
+                signature_version="s3v4",
+                s3={"addressing_style": "path"} if own_endpoint else {},
+            ),
+        )
+    except (boto.BotoCoreError, ValueError) as error:
+        raise UserError(f"the AWS configuration cannot be used: {error}") from error
+
+
+def code_of(error: Exception) -> str:
+    """S3's error code; for answers without a body it is the status: "404", "412"."""
+    if isinstance(error, boto.ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+def explain(error: Exception, code: str, operation: str, bucket: str, uri: str) -> str:
+    """One sentence for whoever has to mend it; never contains a credential."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
+        return (
+            f"no credentials for s3://{bucket}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or configure a profile"
+        )
+    if code == "NoSuchBucket":
+        return f"there is no bucket {bucket} at {endpoint}: create it, or correct the URI"
+    if code in _DENIED:
+        return (
+            f"{endpoint} refuses these credentials for {uri} ({code}): check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and the bucket's policy"
+        )
+    if isinstance(error, boto.ParamValidationError):
+        return f"cannot {operation} {uri}: {' '.join(str(error).split())}"
+    if isinstance(error, boto.ClientError):
+        text = error.response.get("Error", {}).get("Message", "")
+        return f"cannot {operation} {uri}: {endpoint} answered {code} ({text})"
+    kind = type(error).__name__
+    return f"cannot {operation} {uri}: no sound answer from {endpoint} ({kind}); is it reachable?"

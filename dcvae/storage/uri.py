@@ -1,0 +1,46 @@
+"""URIs of places and the keys below them."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from dcvae.errors import UserError
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """Split a URI into (scheme, host, path).
+
+    ``s3://bucket/a/b`` → ("s3", "bucket", "a/b"); ``file:///a`` and ``a`` → ("file", "", "/…/a").
+
+    Raises:
+        UserError: nothing that can be a place: empty, no bucket, a ``file://`` URI with a host.
+    """
+    if not uri.strip():
+        raise UserError("an empty URI names no place: give s3://bucket/prefix or a folder")
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return "file", "", str(Path(uri).expanduser().absolute())
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise UserError(f"{uri} is not a file URI: write file:///absolute/path")
+        return "file", "", unquote(rest)
+    host, _, path = rest.partition("/")
+    if not host:
+        raise UserError(f"{uri} names no bucket: write {scheme}://bucket/prefix")
+    return scheme, host, check_key(path.strip("/")) if path.strip("/") else ""
+
+
+def join(uri: str, *parts: str) -> str:
+    """``uri`` with ``parts`` below it, separated by single slashes."""
+    return "/".join([uri.rstrip("/") or "/", *(part.strip("/") for part in parts if part)])
+
+
+def check_key(key: str) -> str:
+    """Return ``key`` when it is a relative POSIX path that stays below its root.
+
+    Raises:
+        UserError: it is empty, absolute, or has empty, ``.`` or ``..`` components or NUL.
+    """
+    parts = key.split("/")
+    if PurePosixPath(key).is_absolute() or "\0" in key or any(p in ("", ".", "..") for p in parts):
+        raise UserError(f"{key!r} is no valid object key: keys are relative and have no '..'")
+    return key

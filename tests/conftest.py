@@ -1,0 +1,46 @@
+"""Fixtures that everybody may use: a real S3 server, and places of one's own on it."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dcvae.storage.embedded import EmbeddedS3, embedded_s3
+
+BUCKET = "dcvae-tests"
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS3]:
+    """The session's S3 server, with AWS variables set so that s3:// URIs mean it."""
+    with (
+        embedded_s3(tmp_path_factory.mktemp("s3")) as server,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in server.environment().items():
+            environment.setenv(name, value)
+        server.create_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def s3_uri(s3: EmbeddedS3) -> str:
+    """An empty s3:// place for this test alone."""
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["file", "s3"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for this test alone: once a folder, once on S3."""
+    if request.param == "file":
+        return str(tmp_path / "place")
+    found: str = request.getfixturevalue("s3_uri")
+    return found
+
+
+@pytest.fixture
+def aws_environment(s3: EmbeddedS3) -> dict[str, str]:
+    """The whole environment for a child process that uses the session's server."""
+    return os.environ | s3.environment()
