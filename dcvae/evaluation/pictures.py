@@ -1,0 +1,63 @@
+"""Contact sheets: many images as one PNG, with transparent gaps that suit light and dark pages."""
+
+import io
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from dcvae.evaluation.distances import to_uint8
+
+GAP = 0.06  # of a tile's side
+
+
+def tiles(images: Tensor, side: int | None = None) -> Tensor:
+    """Images float in [-1, 1] ``(N, C, H, W)`` as uint8 RGB tiles ``(N, 3, side, side)``.
+
+    Small images are enlarged by whole numbers, so that their pixels stay visible; larger ones are
+    reduced with antialiasing. Without ``side``, tiles keep the images' size.
+    """
+    x = images.detach().float().cpu().clamp(-1, 1)
+    if x.shape[1] == 1:
+        x = x.expand(-1, 3, -1, -1)
+    if side and x.shape[-1] < side:
+        factor = side // x.shape[-1]
+        x = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    elif side and x.shape[-1] > side:
+        x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
+    return to_uint8(x)
+
+
+def sheet(images: Tensor, columns: int, side: int | None = None) -> Image.Image:
+    """A contact sheet of ``images`` (float in [-1, 1]), row by row, as an RGBA picture."""
+    pieces = tiles(images, side)
+    count, _, height, width = pieces.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    gap = max(1, round(GAP * width))
+    canvas = torch.zeros(4, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    canvas = canvas.to(torch.uint8)
+    for i in range(count):
+        y, x = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        canvas[:3, y : y + height, x : x + width] = pieces[i]
+        canvas[3, y : y + height, x : x + width] = 255
+    return Image.fromarray(canvas.permute(1, 2, 0).numpy(), mode="RGBA")
+
+
+def pairs(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Two batches ``(N, C, H, W)`` shuffled together: input, output, input, output …"""
+    return torch.stack([inputs, outputs], dim=1).flatten(0, 1)
+
+
+def rows(groups: Sequence[Tensor]) -> Tensor:
+    """Rows of equally many images, one below the other, as one batch."""
+    return torch.cat(list(groups))
+
+
+def png(picture: Image.Image) -> bytes:
+    """The picture as PNG bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
