@@ -1,0 +1,109 @@
+"""The champion: one pointer, moved by compare-and-swap, with every decision written beside it."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dcvae.errors import UserError
+from dcvae.registry.clock import now
+from dcvae.registry.versions import open_model, read_version, to_json
+from dcvae.storage import Conflict, NotFound, Storage
+
+CHAMPION = "champion.json"
+PATIENCE = 120.0  # seconds of losing to other writers before giving up
+
+
+class Event(BaseModel):
+    """One decision about the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: str
+    by: Literal["gate", "hand"]
+    version: int
+    """The version that was judged or promoted."""
+    moved: bool
+    """Whether the champion became this version."""
+    previous: int | None
+    """The champion before."""
+    reason: str
+    thresholds: dict[str, float] = {}
+
+
+class State(BaseModel):
+    """The content of ``champion.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    version: int | None = None
+    events: tuple[Event, ...] = ()
+
+
+def read_state(model: Storage) -> State:
+    """The champion and its history; empty when nothing was decided yet."""
+    try:
+        return State.model_validate(model.read_json(CHAMPION))
+    except NotFound:
+        return State()
+    except ValidationError as error:
+        raise UserError(
+            f"{model.uri}/{CHAMPION} is malformed or of a later version: {error}"
+        ) from error
+
+
+def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
+    """Adds the event that ``decision`` makes of the present state, and moves the champion by it.
+
+    When somebody else writes in between, the decision is made again from what they wrote. No
+    event: nothing is written.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        present = model.stat(CHAMPION)
+        state = read_state(model) if present else State()
+        event = decision(state)
+        if event is None:
+            return state
+        changed = State(
+            version=event.version if event.moved else state.version,
+            events=(*state.events, event),
+        )
+        try:
+            # An object changed between stat and read has another etag: the write then conflicts.
+            etag = present.etag if present else None
+            model.write(CHAMPION, to_json(changed), if_absent=present is None, if_match=etag)
+            return changed
+        except Conflict:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{model.uri}/{CHAMPION} is changed all the time; try again"
+                ) from None
+            time.sleep(random.uniform(0.01, 0.3))
+
+
+def promote(registry: str, name: str, version: int, reason: str = "promoted by hand") -> State:
+    """Makes ``version`` the champion whatever the gate says, also an earlier one.
+
+    Raises:
+        UserError: there is no such version.
+    """
+    model = open_model(registry, name)
+    read_version(model, version)
+
+    def by_hand(state: State) -> Event | None:
+        if state.version == version:
+            return None
+        return Event(
+            at=now(), by="hand", version=version, moved=True, previous=state.version, reason=reason
+        )
+
+    return decide(model, by_hand)
+
+
+def history(registry: str, name: str) -> tuple[Event, ...]:
+    """Every decision about a model's champion, oldest first."""
+    return read_state(open_model(registry, name)).events

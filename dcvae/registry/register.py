@@ -1,0 +1,176 @@
+"""Registering: upload, claim a number, and let the gate decide about the champion."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dcvae
+from dcvae.errors import UserError
+from dcvae.evaluation.results import RESULT, Evaluation, read_evaluation
+from dcvae.registry.card import model_card
+from dcvae.registry.champion import Event, State, decide
+from dcvae.registry.clock import now
+from dcvae.registry.gate import check_thresholds, judge
+from dcvae.registry.versions import Version, claim, find, open_model, read_version
+from dcvae.snapshot import CONFIG, WEIGHTS, describe_snapshot
+from dcvae.storage import Storage, join, open_storage
+
+CARD = "model_card.md"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a model that was registered."""
+
+    version: int
+    uri: str
+    """``<registry>/<name>/versions/<version>``, which ``dcvae.load`` takes."""
+    champion: bool
+    """Whether the gate made it the champion."""
+    reason: str
+    """Why, in one sentence."""
+    previous: int | None
+    """The champion before the decision."""
+
+
+def register(
+    snapshot: str,
+    evaluation: str,
+    registry: str,
+    name: str,
+    thresholds: dict[str, float] | None = None,
+    lineage: dict[str, Any] | None = None,
+) -> Registration:
+    """Registers a snapshot with its evaluation as a version of ``name``, and judges it.
+
+    The same content gives the same version, and the same decision once it was made: repeating a
+    registration changes nothing, not even after somebody promoted another version by hand.
+
+    Args:
+        snapshot: URI of the snapshot folder.
+        evaluation: URI of the folder with its ``evaluation.json``.
+        thresholds: metric name → largest value that the gate lets pass.
+        lineage: what else is known of its origin (run, code version, pipeline run).
+
+    Raises:
+        UserError: the weights are damaged or not the evaluated ones, a threshold's metric was not
+            measured, or the registry cannot be written.
+    """
+    limits = dict(thresholds or {})
+    source, measured = open_storage(snapshot), open_storage(evaluation)
+    model = open_model(registry, name)
+    description = describe_snapshot(source)
+    result = read_evaluation(measured)
+    check_thresholds(limits, result)
+    with _weights(source, description["weights_sha256"], result) as weights:
+        config = source.read(CONFIG)
+        draft = _draft(config, description, result, lineage or {}, snapshot)
+        version = find(model, draft.digest)
+        if version is None:
+            _upload(model.child(*draft.folder.split("/")), weights, config, measured, draft, name)
+            version = claim(model, draft)
+    state = decide(model, lambda state: _gate(model, state, version, limits))
+    event = _last_event(state, version, limits)
+    uri = join(registry, name, "versions", str(version.version))
+    return Registration(version.version, uri, event.moved, event.reason, event.previous)
+
+
+@contextmanager
+def _weights(source: Storage, expected: str, result: Evaluation) -> Iterator[Path]:
+    """A local copy of the weights, once they are proved to be the saved and the evaluated ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / WEIGHTS
+        sha256 = hashlib.sha256()
+        with source.open(WEIGHTS) as stream, path.open("wb") as copy:
+            while chunk := stream.read(CHUNK):
+                sha256.update(chunk)
+                copy.write(chunk)
+        found = sha256.hexdigest()
+        if found != expected:
+            raise UserError(
+                f"{source.uri}/{WEIGHTS} is damaged: its SHA-256 is {found[:16]}…, its {CONFIG} "
+                f"says {expected[:16]}…; use another snapshot"
+            )
+        if found != result.snapshot.weights_sha256:
+            raise UserError(
+                f"the evaluation is of other weights ({result.snapshot.weights_sha256[:16]}…) than "
+                f"those of {source.uri} ({found[:16]}…); evaluate this snapshot first"
+            )
+        yield path
+
+
+def _draft(
+    config: bytes,
+    description: dict[str, Any],
+    result: Evaluation,
+    lineage: dict[str, Any],
+    snapshot: str,
+) -> Version:
+    config_sha256 = hashlib.sha256(config).hexdigest()
+    parts = [description["weights_sha256"], config_sha256, result.digest()]
+    return Version(
+        version=0,
+        digest=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        weights_sha256=description["weights_sha256"],
+        config_sha256=config_sha256,
+        evaluation=result,
+        lineage={
+            "snapshot": snapshot,
+            "images": description["images"],
+            "trained_on": description["dataset"],
+            "trained_with": description["dcvae_version"],
+            "registered_with": dcvae.__version__,
+            **lineage,
+        },
+        created_at=now(),
+    )
+
+
+def _upload(
+    folder: Storage, weights: Path, config: bytes, measured: Storage, draft: Version, name: str
+) -> None:
+    folder.write(WEIGHTS, weights)
+    folder.write(CONFIG, config)
+    for info in measured.list():
+        if info.key == RESULT or ("/" not in info.key and info.key.endswith((".html", ".png"))):
+            folder.write(info.key, measured.read(info.key))
+    folder.write(CARD, model_card(name, draft, json.loads(config)).encode())
+
+
+def _gate(
+    model: Storage, state: State, version: Version, thresholds: dict[str, float]
+) -> Event | None:
+    if _decided(state, version, thresholds):
+        return None
+    champion = read_version(model, state.version).evaluation if state.version else None
+    verdict = judge(version.evaluation, champion, state.version, thresholds)
+    return Event(
+        at=now(),
+        by="gate",
+        version=version.version,
+        moved=verdict.passed,
+        previous=state.version,
+        reason=verdict.reason,
+        thresholds=thresholds,
+    )
+
+
+def _decided(state: State, version: Version, thresholds: dict[str, float]) -> Event | None:
+    """The gate's earlier decision about this version under these thresholds."""
+    for event in reversed(state.events):
+        same = event.version == version.version and event.thresholds == thresholds
+        if event.by == "gate" and same:
+            return event
+    return None
+
+
+def _last_event(state: State, version: Version, thresholds: dict[str, float]) -> Event:
+    event = _decided(state, version, thresholds)
+    assert event is not None, "decide() wrote the event or found it"
+    return event

@@ -1,0 +1,124 @@
+"""Versions: immutable records, numbered without gaps."""
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dcvae.errors import UserError
+from dcvae.evaluation.results import Evaluation
+from dcvae.storage import Conflict, NotFound, Storage, open_storage
+
+FORMAT_VERSION = 1
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+class Version(BaseModel):
+    """The record of one version, as it stands in ``versions/<number>.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    format_version: int = FORMAT_VERSION
+    version: int
+    digest: str
+    """SHA-256 of weights, configuration and evaluation: equal content, equal version."""
+    weights_sha256: str
+    config_sha256: str
+    evaluation: Evaluation
+    lineage: dict[str, Any]
+    """Where it comes from: config digest, dataset fingerprint, code version, run."""
+    created_at: str
+
+    @property
+    def folder(self) -> str:
+        """Key of the folder with the content, below the model's place."""
+        return f"content/{self.digest[:32]}"
+
+
+def open_model(registry: str, name: str) -> Storage:
+    """The place of the model ``name`` in a registry.
+
+    Raises:
+        UserError: the name cannot be part of a URI and a label.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot name a model: use 1 to 63 lower-case letters, digits, '.', '_' "
+            "or '-', beginning and ending with a letter or digit"
+        )
+    return open_storage(registry).child(name)
+
+
+def key_of(number: int) -> str:
+    """Key of a version's record."""
+    return f"versions/{number:06d}.json"
+
+
+def read_version(model: Storage, number: int) -> Version:
+    """The record of version ``number``.
+
+    Raises:
+        UserError: there is no such version, or a later dcvae wrote it.
+    """
+    try:
+        content = model.read_json(key_of(number))
+    except NotFound:
+        raise UserError(f"{model.uri} has no version {number}") from None
+    found = content.get("format_version") if isinstance(content, dict) else None
+    if found != FORMAT_VERSION:
+        raise UserError(
+            f"{model.uri}/{key_of(number)} has format version {found}, this dcvae reads "
+            f"{FORMAT_VERSION}; use the dcvae that wrote it"
+        )
+    try:
+        return Version.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{model.uri}/{key_of(number)} is malformed: {error}") from error
+
+
+def list_versions(registry: str, name: str) -> list[Version]:
+    """All versions of a model, oldest first."""
+    model = open_model(registry, name)
+    return [read_version(model, number) for number in _numbers(model)]
+
+
+def find(model: Storage, digest: str) -> Version | None:
+    """The version whose content has this digest, if there is one."""
+    for number in _numbers(model):
+        version = read_version(model, number)
+        if version.digest == digest:
+            return version
+    return None
+
+
+def claim(model: Storage, draft: Version) -> Version:
+    """Writes ``draft`` under the next free number, or returns the version with its content.
+
+    Whoever finds a number taken looks at who took it before trying the next one: numbers have no
+    gaps, and equal content registered at the same time becomes one version.
+    """
+    number = max(_numbers(model), default=0)
+    while True:
+        number += 1
+        version = draft.model_copy(update={"version": number})
+        try:
+            model.write(key_of(number), to_json(version), if_absent=True)
+            return version
+        except Conflict:
+            taken = read_version(model, number)
+            if taken.digest == draft.digest:
+                return taken
+
+
+def to_json(record: BaseModel) -> bytes:
+    """A record as JSON that reads well in a browser."""
+    return (
+        json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    ).encode()
+
+
+def _numbers(model: Storage) -> list[int]:
+    keys = (info.key for info in model.list("versions/"))
+    matches = (re.fullmatch(r"versions/(\d{6,})\.json", key) for key in keys)
+    return sorted(int(match[1]) for match in matches if match)

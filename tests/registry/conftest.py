@@ -1,0 +1,104 @@
+"""Snapshots and evaluations small enough to register by the dozen, and a real S3 server."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from dcvae.evaluation.results import (
+    RESULT,
+    Dataset,
+    Evaluation,
+    Metric,
+    Protocol,
+    Snapshot,
+)
+from dcvae.presets import resolve as preset
+from dcvae.snapshot import CONFIG, WEIGHTS
+
+FD = "fd_efficientnet_lite0_sampling"
+
+
+def write_snapshot(folder: Path, weights: bytes = b"weights") -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(weights)
+    description = {
+        "format_version": 1,
+        "dcvae_version": "0.1.0",
+        "images": 128,
+        "resolution": 8,
+        "fade": 1.0,
+        "config": preset("smoke").model_dump(mode="json"),
+        "dataset": {"uri": "s3://data/digits", "name": "digits", "fingerprint": "f" * 64},
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    (folder / CONFIG).write_text(json.dumps(description))
+    return str(folder)
+
+
+def write_evaluation(
+    folder: Path,
+    weights: bytes = b"weights",
+    values: dict[str, float] | None = None,
+    **protocol: object,
+) -> str:
+    sha256 = hashlib.sha256(weights).hexdigest()
+    settings = {
+        "dataset_fingerprint": "f" * 64,
+        "split": "test",
+        "samples": 360,
+        "resolution": 8,
+        "extractor": "efficientnet-lite0",
+        "extractor_sha256": "5" * 64,
+        "extractor_input": 64,
+        "latent_clamp": None,
+        "perceptual": None,
+        "seed": 0,
+        **protocol,
+    }
+    metrics = {
+        name: Metric(value=value, samples=360, split="test", definition="a test's")
+        for name, value in (values or {FD: 100.0}).items()
+    }
+    evaluation = Evaluation(
+        snapshot=Snapshot(
+            uri="s3://runs/x",
+            weights_sha256=sha256,
+            images=128,
+            resolution=8,
+            preset="smoke",
+            method="dcvae",
+        ),
+        dataset=Dataset(uri="s3://data/digits", name="digits", fingerprint="f" * 64),
+        protocol=Protocol(**settings),
+        metrics=metrics,
+        confusion=None,
+        versions={},
+        created_at="2026-01-01T00:00:00+00:00",
+        seconds=1.0,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT).write_text(evaluation.model_dump_json())
+    (folder / "report.html").write_text("<!doctype html>")
+    return str(folder)
+
+
+class Bench:
+    """A place for models that differ in their weights and in how good they are."""
+
+    def __init__(self, folder: Path, registry: str) -> None:
+        self.folder, self.registry = folder, registry
+
+    def model(self, tag: str, value: float = 100.0, **protocol: object) -> tuple[str, str]:
+        weights = f"weights of {tag}".encode()
+        snapshot = write_snapshot(self.folder / tag / "snapshot", weights)
+        evaluation = write_evaluation(
+            self.folder / tag / "evaluation", weights, {FD: value}, **protocol
+        )
+        return snapshot, evaluation
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, str(tmp_path / "registry"))
