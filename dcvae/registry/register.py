@@ -71,10 +71,10 @@ def register(
     with _weights(source, description["weights_sha256"], result) as weights:
         config = source.read(CONFIG)
         draft = _draft(config, description, result, lineage or {}, snapshot)
-        version = find(model, draft.digest)
+        version, seen = find(model, draft.digest)
         if version is None:
             _upload(model.child(*draft.folder.split("/")), weights, config, measured, draft, name)
-            version = claim(model, draft)
+            version = claim(model, draft, after=seen)
     state = decide(model, lambda state: _gate(model, state, version, limits))
     event = _last_event(state, version, limits)
     uri = join(registry, name, "versions", str(version.version))

@@ -1,5 +1,6 @@
 """Versions: immutable records, numbered without gaps."""
 
+import itertools
 import json
 import re
 from typing import Any
@@ -83,24 +84,23 @@ def list_versions(registry: str, name: str) -> list[Version]:
     return [read_version(model, number) for number in _numbers(model)]
 
 
-def find(model: Storage, digest: str) -> Version | None:
-    """The version whose content has this digest, if there is one."""
-    for number in _numbers(model):
+def find(model: Storage, digest: str) -> tuple[Version | None, int]:
+    """The version whose content has this digest, if there is one, and the last number seen."""
+    numbers = _numbers(model)
+    for number in numbers:
         version = read_version(model, number)
         if version.digest == digest:
-            return version
-    return None
+            return version, number
+    return None, max(numbers, default=0)
 
 
-def claim(model: Storage, draft: Version) -> Version:
+def claim(model: Storage, draft: Version, after: int) -> Version:
     """Writes ``draft`` under the next free number, or returns the version with its content.
 
-    Whoever finds a number taken looks at who took it before trying the next one: numbers have no
-    gaps, and equal content registered at the same time becomes one version.
+    Every number from ``after`` on is tried in turn, and whoever finds one taken looks at who took
+    it: numbers have no gaps, and equal content registered at the same time becomes one version.
     """
-    number = max(_numbers(model), default=0)
-    while True:
-        number += 1
+    for number in itertools.count(after + 1):
         version = draft.model_copy(update={"version": number})
         try:
             model.write(key_of(number), to_json(version), if_absent=True)
@@ -109,6 +109,7 @@ def claim(model: Storage, draft: Version) -> Version:
             taken = read_version(model, number)
             if taken.digest == draft.digest:
                 return taken
+    raise AssertionError("numbers do not end")
 
 
 def to_json(record: BaseModel) -> bytes:
