@@ -25,12 +25,6 @@ def default_ranks() -> int:
     return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
 
-def run_uri(root: str, config: Config, manifest: "Manifest") -> str:
-    """The folder below ``root`` for what ``config`` makes of this data: equal input, equal URI."""
-    name = f"{config.preset}-{manifest.fingerprint[:8]}-{config.digest()[:8]}"
-    return join(root, "runs", name)
-
-
 def train(
     config: Config,
     data: str,
@@ -56,8 +50,8 @@ def train(
             a run of something else. Nothing has been started then.
         RankError: a rank failed; what it had checkpointed is resumed by the same call.
     """
-    ranks = ranks or LocalRanks(nproc or default_ranks())
-    manifest = _check(config, data, ranks)
+    ranks = ranks or LocalRanks(default_ranks() if nproc is None else nproc)
+    manifest = check(config, data, ranks.nproc)
     snapshot = _finished(config, manifest, out)
     if snapshot is not None:
         return snapshot
@@ -72,13 +66,18 @@ def train(
     return snapshot
 
 
-def _check(config: Config, data: str, ranks: Ranks) -> "Manifest":
-    """Refuse what cannot work before anything is started."""
+def check(config: Config, data: str, nproc: int | None = None) -> "Manifest":
+    """Return the manifest of ``data`` if ``nproc`` ranks can train ``config`` on it.
+
+    Raises:
+        UserError: they cannot, or there is no shard set. Better said before anything is started.
+    """
     from dcvae.data.manifest import load_manifest
 
-    if ranks.nproc < 1:
-        raise UserError(f"{ranks.nproc} ranks cannot train; give --nproc 1 or more")
-    config.check_ranks(ranks.nproc)
+    nproc = default_ranks() if nproc is None else nproc
+    if nproc < 1:
+        raise UserError(f"{nproc} ranks cannot train; give --nproc 1 or more")
+    config.check_ranks(nproc)
     manifest = load_manifest(open_storage(data))
     missing = {phase.resolution for phase in config.training.phases} - set(manifest.resolutions)
     if missing:

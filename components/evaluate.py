@@ -1,0 +1,45 @@
+"""Step: a trained model to numbers and a report."""
+
+from kfp.dsl import HTML, Metrics, Output
+
+from components.base import step
+
+
+@step
+def evaluate(
+    snapshot: str,
+    data: str,
+    storage: str,
+    samples: int,
+    metrics: Output[Metrics],
+    report: Output[HTML],
+) -> str:
+    """Measure a model against held-out images; a finished evaluation is not repeated.
+
+    Args:
+        snapshot: URI of the model.
+        data: URI of the shard set.
+        storage: root for everything the pipeline writes.
+        samples: images in each compared set; 0: as many as are held out.
+        metrics: every measured number, named by its protocol.
+        report: one page with tables and pictures.
+
+    Returns:
+        URI of the evaluation.
+    """
+    from pathlib import Path
+
+    from dcvae.evaluation import evaluate as measure
+    from dcvae.launch.step import running_step
+    from dcvae.places import evaluation_uri
+    from dcvae.storage import open_storage
+
+    with running_step() as told:
+        out = evaluation_uri(storage, snapshot, int(samples) or None, "efficientnet-lite0")
+        result = measure(snapshot, data, out, samples=int(samples) or None, progress=told)
+        for name, value in result.values().items():
+            metrics.log_metric(name, float(value))
+            print(f"{name}: {value:.4g}")
+        Path(metrics.path).write_bytes(open_storage(out).read("evaluation.json"))
+        Path(report.path).write_bytes(open_storage(out).read("report.html"))
+    return out

@@ -1,0 +1,56 @@
+"""Step: an evaluated model to a version of the registry."""
+
+from typing import Dict  # noqa: UP035 - the step's source is run behind `from typing import *`
+
+from kfp.dsl import Markdown, Model, Output
+
+from components.base import step
+
+
+@step
+def register(
+    snapshot: str,
+    evaluation: str,
+    storage: str,
+    name: str,
+    maximum: Dict[str, float],  # noqa: UP006
+    run: str,
+    model: Output[Model],
+    card: Output[Markdown],
+) -> str:
+    """Register a model; it becomes the champion if it passes the gate.
+
+    The gate: no metric above its maximum, and none worse than the present champion's.
+
+    Args:
+        snapshot: URI of the model.
+        evaluation: URI of its evaluation.
+        storage: root for everything the pipeline writes.
+        name: name of the model in the registry.
+        maximum: metric name to the largest value a champion may have.
+        run: name of the pipeline run, for the version's lineage.
+        model: the registered version.
+        card: its model card.
+
+    Returns:
+        URI of the registered version.
+    """
+    from pathlib import Path
+
+    from dcvae.launch.step import running_step
+    from dcvae.places import registry_uri
+    from dcvae.registry import register as add
+    from dcvae.registry import resolve
+    from dcvae.storage import open_storage
+
+    with running_step():
+        limits = {metric: float(value) for metric, value in maximum.items()}
+        registry, lineage = registry_uri(storage), {"pipeline_run": run}
+        done = add(snapshot, evaluation, registry, name, limits, lineage)
+        place = "the champion" if done.champion else "not the champion"
+        print(f"version {done.version} is {place}: {done.reason}")
+        content = open_storage(resolve(done.uri))
+        Path(card.path).write_bytes(content.read("model_card.md"))
+        Path(model.path).write_bytes(content.read("config.json"))
+        model.metadata = {"version": done.version, "uri": done.uri, "champion": done.champion}
+    return str(done.uri)

@@ -1,0 +1,45 @@
+"""Step: images to a shard set."""
+
+from kfp.dsl import Dataset, Output
+
+from components.base import step
+
+
+@step
+def shard(
+    source: str, storage: str, name: str, resolution: int, channels: int, manifest: Output[Dataset]
+) -> str:
+    """Cut images into a shard set below the storage root; writes nothing when all is there.
+
+    Args:
+        source: a folder, zip file, s3:// prefix, or sklearn:, torchvision:, idx: data set.
+        storage: root for everything the pipeline writes, such as s3://bucket/prefix.
+        name: name of the data set.
+        resolution: side of the largest images in pixels, a power of two.
+        channels: 1 (grey) or 3 (RGB).
+        manifest: the shard set's manifest.
+
+    Returns:
+        URI of the shard set.
+    """
+    from pathlib import Path
+
+    from dcvae.data.shard import shard as write_shards
+
+    from dcvae.launch.step import running_step
+    from dcvae.places import data_uri
+    from dcvae.storage import open_storage
+
+    with running_step() as report:
+        uri = data_uri(storage, name, int(resolution))
+        written = write_shards(
+            source,
+            uri,
+            resolution=int(resolution),
+            channels=int(channels),
+            name=name,
+            progress=report,
+        )
+        Path(manifest.path).write_bytes(open_storage(uri).read("manifest.json"))
+        manifest.metadata = {"shard set": uri, "fingerprint": written.fingerprint}
+    return uri

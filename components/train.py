@@ -1,0 +1,47 @@
+"""Step: a shard set to a trained model."""
+
+from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
+
+from kfp.dsl import Model, Output
+
+from components.base import step
+
+
+@step
+def train(
+    data: str,
+    preset: str,
+    settings: List[str],  # noqa: UP006
+    storage: str,
+    ranks: int,
+    model: Output[Model],
+) -> str:
+    """Train a DC-VAE; resumes a run that was stopped and does not repeat a finished one.
+
+    Args:
+        data: URI of the shard set.
+        preset: name of the configuration to start from.
+        settings: changes to it, each as section.key=value.
+        storage: root for everything the pipeline writes.
+        ranks: processes that share the work, one a GPU.
+        model: description of the final snapshot, with its URI.
+
+    Returns:
+        URI of the final snapshot.
+    """
+    from pathlib import Path
+
+    from dcvae.data.manifest import load_manifest
+    from dcvae.launch import train as run_training
+    from dcvae.launch.step import running_step
+    from dcvae.places import run_uri
+    from dcvae.presets import resolve
+    from dcvae.storage import open_storage
+
+    with running_step() as report:
+        config = resolve(preset, list(settings))
+        out = run_uri(storage, config, load_manifest(open_storage(data)))
+        snapshot = run_training(config, data, out, int(ranks), show=report.training)
+        Path(model.path).write_bytes(open_storage(snapshot).read("config.json"))
+        model.metadata = {"snapshot": snapshot, "run": out}
+    return snapshot

@@ -1,0 +1,88 @@
+"""The ``dcvae`` command: verbs over the library, errors in one sentence, help that teaches."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from dcvae.cli import data, models, results, setup, training
+from dcvae.errors import UserError
+
+app = typer.Typer(
+    name="dcvae",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Train, evaluate and use DC-VAE generative autoencoders on your own images.
+
+From images to a model, and from the model to new images:
+
+```
+dcvae shard sklearn:digits ./digits --resolution 16
+dcvae train --preset digits --data ./digits --out ./run --nproc 2
+dcvae evaluate run/snapshots/000000176000 --data ./digits --out ./evaluation
+dcvae sample run/snapshots/000000176000 --out new.png
+```
+
+Places are s3://bucket/prefix or folders; S3 is reached as the AWS_ variables say.
+`dcvae doctor` checks machine and storage before hours are spent.""",
+)
+for module in (data, training, results, models, setup):
+    module.add_to(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import dcvae
+
+        print(dcvae.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 stopped."""
+    raise SystemExit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    from dcvae.launch.process import stopping_on_sigterm
+    from dcvae.launch.ranks import RankError
+
+    try:
+        with stopping_on_sigterm():
+            code: Any = app(arguments, standalone_mode=False)
+            return code if isinstance(code, int) else 0
+    except UserError as error:
+        return _failed(str(error), 2)
+    except TyperException as error:
+        return _failed(_sentence(error), 2)
+    except RankError as error:
+        return _failed(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left; nothing more to say to it
+        return 1
+
+
+def _sentence(error: TyperException) -> str:
+    """A usage error in the style of our own: lower case, no full stop, where to read on."""
+    message = error.format_message().rstrip(".") or "a verb is missing"
+    path = getattr(getattr(error, "ctx", None), "command_path", "dcvae")
+    return f"{message[0].lower()}{message[1:]}; see {path} --help"
+
+
+def _failed(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code

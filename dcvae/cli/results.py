@@ -1,0 +1,85 @@
+"""Verbs about what came out of a training: its evaluation and its place in the registry."""
+
+from typing import Annotated
+
+import typer
+
+from dcvae.cli.show import progress_shown
+from dcvae.errors import UserError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's verbs."""
+    app.command()(evaluate)
+    app.command()(register)
+
+
+def evaluate(
+    snapshot: Annotated[str, typer.Argument(help="A snapshot, or a model of a registry.")],
+    data: Annotated[str, typer.Option(help="The shard set.")],
+    out: Annotated[str, typer.Option(help="Folder or s3:// prefix for the result.")],
+    extractor: Annotated[
+        str, typer.Option(help="Network whose features are compared.")
+    ] = "efficientnet-lite0",
+    samples: Annotated[
+        int | None, typer.Option(help="Images a distance; as many as the split has by default.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Real images to compare with.")] = "test",
+    seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 0,
+) -> None:
+    """Measure a model and write evaluation.json and report.html.
+
+    ```
+    dcvae evaluate run/snapshots/000000176000 --data ./digits --out ./evaluation
+    ```
+    """
+    from dcvae.evaluation import evaluate as measure
+
+    with progress_shown() as report:
+        result = measure(
+            snapshot,
+            data,
+            out,
+            extractor=extractor,
+            samples=samples,
+            split=split,
+            seed=seed,
+            progress=report,
+        )
+    for line in result.lines():
+        print(line)
+
+
+def register(
+    snapshot: Annotated[str, typer.Argument(help="The snapshot to register.")],
+    evaluation: Annotated[str, typer.Option(help="Folder of its evaluation.json.")],
+    registry: Annotated[str, typer.Option(help="Folder or s3:// prefix of the registry.")],
+    name: Annotated[str, typer.Option(help="Name of the model.")],
+    maximum: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=VALUE", help="Refuse the champion's place above this value."),
+    ] = None,
+) -> None:
+    """Register a model; it becomes the champion if it passes the gate.
+
+    The gate: no metric above its maximum, and none worse than the present champion's.
+
+    ```
+    dcvae register run/snapshots/000000176000 --evaluation ./evaluation \\
+        --registry ./models --name digits --maximum pixel_distance=0.1
+    ```
+    """
+    from dcvae.registry import register as add
+
+    thresholds = dict(_threshold(text) for text in maximum or [])
+    result = add(snapshot, evaluation, registry, name, thresholds, {})
+    print(f"{result.uri} is version {result.version} of {name}")
+    print(f"{'champion' if result.champion else 'not champion'}: {result.reason}")
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    metric, _, value = text.partition("=")
+    try:
+        return metric, float(value)
+    except ValueError:
+        raise UserError(f"--maximum {text} is not of the form METRIC=NUMBER") from None

@@ -1,0 +1,36 @@
+"""``dcvae doctor``: what is here and what is missing, before hours are spent."""
+
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's verbs."""
+    app.command()(doctor)
+
+
+def doctor(
+    storage: Annotated[
+        str | None,
+        typer.Argument(metavar="[URI]", help="A place to write to, read from and delete from."),
+    ] = None,
+) -> None:
+    """Check versions, GPU, memory and ports, and that a place can be written to.
+
+    Ends with exit code 1 when something would keep a training from running.
+
+    ```
+    dcvae doctor
+    dcvae doctor s3://bucket/prefix
+    ```
+    """
+    from dcvae import doctor as checks
+
+    findings = [*checks.machine(), *(checks.storage(storage) if storage else [])]
+    for finding in findings:
+        print(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
+    if storage is None:
+        print("      storage   not checked; name a place: dcvae doctor s3://bucket/prefix")
+    if any(finding.level == "fail" for finding in findings):
+        raise typer.Exit(1)

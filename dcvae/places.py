@@ -1,0 +1,44 @@
+"""Where a pipeline's steps put things below one storage root.
+
+Every place is named by what it holds, so a step that is run again finds what is done, and two
+runs that differ never meet.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from dcvae.config import Config
+from dcvae.errors import UserError
+from dcvae.storage import join
+
+if TYPE_CHECKING:
+    from dcvae.data.manifest import Manifest
+
+
+def data_uri(root: str, name: str, resolution: int) -> str:
+    """The shard set of the images called ``name``, up to ``resolution`` pixels.
+
+    Raises:
+        UserError: ``name`` cannot be part of a key.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UserError(f"the name {name!r} must be made of letters, digits, '-', '_' and '.'")
+    return join(root, "data", f"{name}-{resolution}")
+
+
+def run_uri(root: str, config: Config, manifest: "Manifest") -> str:
+    """The run folder for what ``config`` makes of this data."""
+    name = f"{config.preset}-{manifest.fingerprint[:8]}-{config.digest()[:8]}"
+    return join(root, "runs", name)
+
+
+def evaluation_uri(root: str, snapshot: str, samples: int | None, extractor: str) -> str:
+    """The evaluation of the snapshot ``…/<run>/snapshots/<images>``."""
+    run, _, images = snapshot.rstrip("/").rpartition("/snapshots/")
+    count = "all" if samples is None else str(samples)
+    return join(root, "evaluations", f"{run.rpartition('/')[2]}-{images}-{extractor}-{count}")
+
+
+def registry_uri(root: str) -> str:
+    """The registry of all models."""
+    return join(root, "models")

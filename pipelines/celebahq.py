@@ -1,0 +1,57 @@
+"""CelebA-HQ at 512 x 512, grown from 4 x 4: the paper's largest experiment.
+
+python pipelines/celebahq.py --compile
+"""
+
+from typing import Dict, List  # noqa: UP035 - KFP reads these spellings
+
+from kfp import dsl
+
+from pipelines.line import Results, Size, line
+
+
+@dsl.pipeline(
+    name="dcvae-celebahq",
+    display_name="DC-VAE CelebA-HQ 512",
+    description="Train a DC-VAE on 512 x 512 faces, measure it and register it.",
+)
+def celebahq(
+    source: str = "s3://dcvae/sources/celebahq",
+    storage: str = "s3://dcvae",
+    name: str = "celebahq",
+    settings: List[str] = [],  # noqa: B006, UP006
+    ranks: int = 8,
+    samples: int = 0,
+    maximum: Dict[str, float] = {},  # noqa: B006, UP006
+) -> Results:
+    """Faces from a bucket to a registered model.
+
+    Args:
+        source: the images: an s3:// prefix, a folder or a zip file.
+        storage: root for everything the run writes.
+        name: name of the data set and of the model in the registry.
+        settings: changes to the preset celebahq512, each as section.key=value.
+        ranks: processes that share the training, one a GPU.
+        samples: images in each compared set; 0: as many as are held out.
+        maximum: largest values a champion may have, by metric.
+    """
+    return line(
+        source=source,
+        storage=storage,
+        name=name,
+        preset="celebahq512",
+        resolution=512,
+        channels=3,
+        settings=settings,
+        ranks=ranks,
+        samples=samples,
+        maximum=maximum,
+        small=Size(cpu="4", memory="8Gi"),
+        large=Size(cpu="32", memory="128Gi", gpus=8),
+    )
+
+
+if __name__ == "__main__":
+    from pipelines.command_line import main
+
+    main(celebahq)

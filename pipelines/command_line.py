@@ -1,0 +1,138 @@
+"""The command line that every pipeline file has: compile the package, or run here."""
+
+import argparse
+import json
+import sys
+import warnings
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Never
+
+from dcvae.errors import UserError
+
+_KINDS = {
+    "STRING": str,
+    "NUMBER_INTEGER": int,
+    "NUMBER_DOUBLE": float,
+    "BOOLEAN": bool,
+    "LIST": list,
+    "STRUCT": dict,
+}
+
+
+def main(pipeline: Any, arguments: list[str] | None = None) -> None:
+    """Do what the command line asks of ``pipeline`` and exit: 0, 1 failed, 2 bad input."""
+    try:
+        raise SystemExit(_run(pipeline, arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(pipeline: Any, arguments: list[str] | None) -> int:
+    options = _parser(pipeline).parse_args(arguments)
+    values = parameters(pipeline, options.set)
+    if options.local:
+        from pipelines.local import run_here
+
+        return run_here(pipeline, values)
+    short = pipeline.name.removeprefix("dcvae-")
+    file = options.output or Path("build") / f"{short}.yaml"
+    compile_package(pipeline, file, values, options.image)
+    print(file)
+    return 0
+
+
+def compile_package(
+    pipeline: Any, file: Path, values: dict[str, object] | None = None, image: str | None = None
+) -> None:
+    """Write the pipeline package, with ``values`` as defaults and all steps in ``image``."""
+    from kfp import compiler
+
+    if file.suffix not in (".yaml", ".yml"):
+        raise UserError(f"a pipeline package is a .yaml file, not {file}")
+    if image is not None:
+        _check_image(image)
+        for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
+            executor["container"]["image"] = image
+    file.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(pipeline, str(file), pipeline_parameters=values or {})
+
+
+def parameters(pipeline: Any, settings: list[str]) -> dict[str, object]:
+    """Values for the pipeline's parameters from ``parameter=value`` settings.
+
+    Raises:
+        UserError: there is no such parameter, or the value is not of its type.
+    """
+    declared = pipeline.pipeline_spec.root.input_definitions.parameters
+    values: dict[str, object] = {}
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        if not separator:
+            raise UserError(f"--set {setting} is not of the form parameter=value")
+        if name not in declared:
+            close = get_close_matches(name, declared, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(
+                f"{pipeline.name} has no parameter {name!r}{hint}; it has {', '.join(declared)}"
+            )
+        kind = type(declared[name]).DESCRIPTOR.fields_by_name["parameter_type"].enum_type
+        values[name] = _value(name, text, kind.values_by_number[declared[name].parameter_type].name)
+    return values
+
+
+def _value(name: str, text: str, kind: str) -> object:
+    wanted = _KINDS[kind]
+    if wanted is str:
+        return text
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
+        example = {list: '["a=1"]', dict: '{"a": 1}', bool: "true", int: "2", float: "0.5"}[wanted]
+        raise UserError(f"--set {name}={text} is not possible: {name} is written like {example}")
+    return value
+
+
+def _check_image(image: str) -> None:
+    last = image.rpartition("/")[2]
+    if "@sha256:" not in image and (":" not in last or last.endswith(":latest")):
+        raise UserError(f"the image {image} must be pinned: give a version tag or a digest")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Never:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def _parser(pipeline: Any) -> argparse.ArgumentParser:
+    warnings.filterwarnings("ignore", module="kfp")
+    parser = _Parser(
+        description=pipeline.description,
+        epilog=_describe(pipeline),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--compile", action="store_true", help="write the package for Kubeflow")
+    mode.add_argument("--local", action="store_true", help="run all steps on this machine")
+    parser.add_argument("--output", type=Path, help="file of the package (build/<name>.yaml)")
+    parser.add_argument("--image", help="image of the steps, pinned by version or digest")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PARAMETER=VALUE", help="may be repeated"
+    )
+    return parser
+
+
+def _describe(pipeline: Any) -> str:
+    """The parameters with their meaning and defaults."""
+    from google.protobuf.json_format import MessageToDict
+
+    lines = ["parameters for --set:"]
+    for name, spec in sorted(pipeline.pipeline_spec.root.input_definitions.parameters.items()):
+        default = json.dumps(MessageToDict(spec.default_value)).strip('"').removesuffix(".0")
+        lines.append(f"  {name:<10} {spec.description} ({default})")
+    return "\n".join(lines)

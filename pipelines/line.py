@@ -1,0 +1,115 @@
+"""The line every experiment runs along: shard → train → evaluate → register."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kfp import dsl, kubernetes
+
+from components.evaluate import evaluate
+from components.register import register
+from components.shard import shard
+from components.train import train
+
+SECRET = "dcvae-storage"
+"""Secret with the AWS_ variables of the storage; absent where the cloud gives an identity."""
+SECRET_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+)
+
+
+class Results(NamedTuple):
+    """What a run leaves behind, as URIs."""
+
+    data: str
+    snapshot: str
+    evaluation: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one step may use of a node. Requests equal limits: no step is evicted for another."""
+
+    cpu: str
+    memory: str
+    gpus: int = 0
+
+
+def line(
+    *,
+    source: str,
+    storage: str,
+    name: str,
+    preset: str,
+    resolution: int,
+    channels: int,
+    settings: list[str],
+    ranks: int,
+    samples: int,
+    maximum: dict[str, float],
+    small: Size,
+    large: Size,
+) -> Results:
+    """Add the four steps to the pipeline being defined.
+
+    Parameters may be values or the pipeline's own parameters. ``small`` is the size of the steps
+    that cut and register, ``large`` of those that run the model. The gate is inside the last
+    step: a condition around a step is what pipelines get wrong most easily.
+    """
+    cut = shard(source=source, storage=storage, name=name, resolution=resolution, channels=channels)
+    trained = train(
+        data=cut.outputs["Output"],
+        preset=preset,
+        settings=settings,
+        storage=storage,
+        ranks=ranks,
+    )
+    measured = evaluate(
+        snapshot=trained.outputs["Output"],
+        data=cut.outputs["Output"],
+        storage=storage,
+        samples=samples,
+    )
+    registered = register(
+        snapshot=trained.outputs["Output"],
+        evaluation=measured.outputs["Output"],
+        storage=storage,
+        name=name,
+        maximum=maximum,
+        run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+    )
+    _prepare(cut, "Cut images into shards", small)
+    _prepare(trained, "Train", large)
+    _prepare(measured, "Evaluate", large)
+    _prepare(registered, "Register, and judge against the champion", small)
+    return Results(
+        data=cut.outputs["Output"],
+        snapshot=trained.outputs["Output"],
+        evaluation=measured.outputs["Output"],
+        model=registered.outputs["Output"],
+    )
+
+
+def _prepare(task: Any, title: str, size: Size) -> None:
+    """What each step needs on a cluster: size, storage, room to work, another try."""
+    task.set_display_name(title)
+    task.set_cpu_request(size.cpu).set_cpu_limit(size.cpu)
+    task.set_memory_request(size.memory).set_memory_limit(size.memory)
+    if size.gpus:
+        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(size.gpus)
+    # Each step looks for its finished result itself, by content. Kubeflow's cache compares only
+    # parameters: it would overlook new images, and trust results that were deleted since.
+    task.set_caching_options(False)
+    # A lost node or a storage outage; each try continues where the last one was stopped.
+    task.set_retry(
+        num_retries=3, backoff_duration="60s", backoff_factor=2, backoff_max_duration="900s"
+    )
+    kubernetes.use_secret_as_env(task, SECRET, {key: key for key in SECRET_KEYS}, optional=True)
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp", size_limit="20Gi")
+    kubernetes.empty_dir_mount(
+        task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
+    )

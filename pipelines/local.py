@@ -1,0 +1,185 @@
+"""A pipeline on this machine: KFP's own local runner, a real S3 server, and output that reads."""
+
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, TextIO
+
+from dcvae.errors import UserError
+from dcvae.launch import process
+from dcvae.progress import duration
+from dcvae.storage import NotFound, open_storage, split_uri
+from dcvae.storage.embedded import embedded_s3
+
+HOME = Path(".dcvae")
+"""Buckets, logs and the runner's files, kept from run to run."""
+RESULTS = Path("demo")
+_GRACE = 40.0
+"""Seconds the steps have to stop: a training writes a checkpoint first."""
+_PICTURES = ("report.html", "samples.png", "reconstructions.png")
+# The runner takes a condition that it cannot evaluate for false and calls the run a success.
+_SILENT_FAILURES = ("Could not resolve", "Condition evaluation failed", "Failed to get")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class StepFailed(Exception):  # noqa: N818
+    """A step ended badly; its own output has said why."""
+
+
+def run_here(pipeline: Any, values: dict[str, object]) -> int:
+    """Run ``pipeline``, print where its results are, and return the exit code."""
+    short = pipeline.name.removeprefix("dcvae-")
+    process.adopt_orphans()
+    try:
+        with process.stopping_on_sigterm(), _environment(_storage(pipeline, values)):
+            outputs = _run(pipeline, values)
+            _show(outputs, RESULTS / short)
+    except StepFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _storage(pipeline: Any, values: dict[str, object]) -> str:
+    declared = pipeline.pipeline_spec.root.input_definitions.parameters
+    return str(values.get("storage", declared["storage"].default_value.string_value))
+
+
+@contextmanager
+def _environment(storage: str) -> Iterator[None]:
+    """The variables that steps inherit, and a server behind ``storage`` if it is a bucket."""
+    scheme, bucket, _ = split_uri(storage)
+    os.environ.update(process.run_environment())
+    os.environ["DCVAE_LOGS"] = str((HOME / "logs").absolute())
+    if scheme != "s3":
+        with _ending_steps(set()):
+            yield
+        return
+    with embedded_s3(HOME / "s3") as server:
+        server.create_bucket(bucket)
+        os.environ.update(server.environment())
+        print(f"S3 server at {server.endpoint}, its files in {HOME / 's3'}")
+        with _ending_steps({server.pid}):
+            yield
+
+
+@contextmanager
+def _ending_steps(keep: set[int]) -> Iterator[None]:
+    """However the block ends, no step and no rank outlives it; the server in ``keep`` does."""
+    try:
+        yield
+    finally:
+        process.end_children(_GRACE, keep)
+
+
+def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
+    from kfp import local
+
+    # A try again after a minute is for lost nodes; here it would only delay the message.
+    for task in pipeline.pipeline_spec.root.dag.tasks.values():
+        task.ClearField("retry_policy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a laptop cannot honour: sizes, image, names
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(HOME / "kfp"),
+            workspace_root=str(HOME / "workspace"),
+        )
+        narrator = Narrator(sys.stdout)
+        with narrator.listening():
+            try:
+                outputs = pipeline(**values).outputs
+            except RuntimeError as error:
+                raise StepFailed(_COLOUR.sub("", str(error))) from None
+    if narrator.silent_failures:
+        raise StepFailed(f"the runner skipped a step: {narrator.silent_failures[0]}")
+    return {name: str(value) for name, value in outputs.items()}
+
+
+class Narrator:
+    """Between the runner and the reader: says which step runs, and passes the steps' own lines on.
+
+    It also hears what the runner only mentions: messages that mean a step was silently skipped.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.silent_failures: list[str] = []
+        self._out = out
+        self._began = time.monotonic()
+        self._rest = ""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within, the runner's output and its log come here."""
+        root = logging.getLogger()
+        root.addFilter(self.filter)
+        try:
+            with redirect_stdout(self):
+                yield
+        finally:
+            root.removeFilter(self.filter)
+            self.flush()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell what a log record of the runner means; the record itself is not shown."""
+        text = _COLOUR.sub("", record.getMessage())
+        if text.startswith(_SILENT_FAILURES):
+            self.silent_failures.append(text)
+        if started := re.fullmatch(r"Executing task '(.+)'", text):
+            self._began = time.monotonic()
+            self._say(f"\n{started[1]}")
+        elif ended := re.fullmatch(r"Task '(.+)' finished with status (\w+)", text):
+            took = duration(time.monotonic() - self._began)
+            word = "done" if ended[2] == "SUCCESS" else "failed"
+            self._say(f"    {word} in {took}")
+        elif record.levelno >= logging.WARNING:
+            self._say(f"    {text}")
+        return False
+
+    def write(self, text: str) -> int:
+        """Take what is printed, line by line."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if line.strip(" -") and "[KFP Executor" not in line:
+                self._say(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what has come."""
+        self._out.flush()
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._out, flush=True)
+
+
+def _show(outputs: dict[str, str], folder: Path) -> None:
+    """Copy what people look at into ``folder`` and say where everything is."""
+    from dcvae.registry import resolve
+
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluation = open_storage(outputs["evaluation"])
+    for name in _PICTURES:
+        try:
+            (folder / name).write_bytes(evaluation.read(name))
+        except NotFound as error:
+            raise UserError(f"the evaluation is incomplete: {error}") from None
+    model = open_storage(resolve(outputs["model"]))
+    for info in model.list():
+        file = folder / "model" / info.key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(model.read(info.key))
+    print("\nIn the bucket (the server ends with this command, its files stay):")
+    for name, uri in outputs.items():
+        print(f"  {name:<10}  {uri}")
+    print("Here:")
+    for name in (*_PICTURES, "model"):
+        print(f"  {folder / name}")
