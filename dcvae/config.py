@@ -110,7 +110,9 @@ class Phase(_Section):
                 "use 4, 8, 16, … 512 or 1024"
             )
         if self.images + self.fade_images == 0:
-            raise ValueError(f"the phase at resolution {r} has no images; give it some or remove it")
+            raise ValueError(
+                f"the phase at resolution {r} has no images; give it some or remove it"
+            )
         return self
 
 
@@ -139,6 +141,8 @@ class TrainingConfig(_Section):
     sample_images: int = Field(default=100_000, ge=1)
     checkpoint_images: int = Field(default=200_000, ge=1)
     keep_checkpoints: int = Field(default=3, ge=1)
+    """The last so many are kept, and the one at the end of each phase."""
+    snapshot_images: int = Field(default=1_000_000, ge=1)
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Prometheus port of rank 0 (rank r adds r); 0: any free port; none: no server."""
 
@@ -165,6 +169,7 @@ _OPERATIONAL = {
         "log_images",
         "sample_images",
         "checkpoint_images",
+        "snapshot_images",
         "keep_checkpoints",
         "metrics_port",
     ),

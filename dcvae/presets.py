@@ -50,9 +50,7 @@ def _digits() -> Config:
     """The demonstration: scikit-learn's digits, grown 4 → 8 → 16 on two CPU cores."""
     return Config(
         preset="digits",
-        model=ModelConfig(
-            resolution=16, channels=1, latent_dim=32, width_base=256, width_max=64
-        ),
+        model=ModelConfig(resolution=16, channels=1, latent_dim=32, width_base=256, width_max=64),
         objective=ObjectiveConfig(negatives=512),
         training=TrainingConfig(
             phases=(

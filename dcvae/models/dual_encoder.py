@@ -1,4 +1,4 @@
-"""D, the dual encoder: one trunk, a real/fake head and contrastive heads (paper 4, Figure 2, A.5)."""
+"""D, the dual encoder: one trunk, a real/fake head and contrastive heads (paper 4 and A.5)."""
 
 from typing import NamedTuple
 
@@ -48,7 +48,12 @@ class DualEncoder(nn.Module):
         self.high_embedding = EqualizedLinear(features, config.embedding_dim, gain=1.0)
 
     def forward(
-        self, parts: list[Tensor], resolution: int, fade: float, head: str
+        self,
+        parts: list[Tensor],
+        resolution: int,
+        fade: float,
+        head: str,
+        location: tuple[int, int] | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
         """Apply one head to several sets of images, kept apart; one call, as DeepSpeed wants it.
 
@@ -57,7 +62,7 @@ class DualEncoder(nn.Module):
         features = [self.features(images, resolution, fade) for images in parts]
         if head == "score":
             return [self.score(f) for f in features]
-        return [self.embed(f) for f in features]
+        return [self.embed(f, location) for f in features]
 
     def features(self, images: Tensor, resolution: int, fade: float) -> Features:
         """Map images [N, C, r, r] in [-1, 1] to the inputs of the heads."""
@@ -70,19 +75,25 @@ class DualEncoder(nn.Module):
         x = leaky_relu(self.dense(x.flatten(1)))
         return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]
 
-    def embed(self, features: Features) -> dict[str, Tensor]:
-        """Contrastive embeddings, each [N, embedding_dim] of unit length (paper 4.1, A.5).
+    def embed(
+        self, features: Features, location: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
+        """Contrastive embeddings of N images, rows of unit length (paper 4.1, A.5).
 
-        ``low`` is deep supervision (1 x 1 convolution, then linear), ``high`` is a linear layer on
-        the first linear layer.
+        ``low`` [N, embedding_dim] is deep supervision (1 x 1 convolution, then linear), ``high``
+        [N, embedding_dim] a linear layer on the first linear layer. Given a ``location`` (row,
+        column) of the low map, ``patch`` [N, F] is what lies there across channels (4.1).
         """
         low = leaky_relu(self.low_map(features.low)).flatten(1)
         x = leaky_relu(self.top(features.high))
         x = leaky_relu(self.dense(x.flatten(1)))
-        return {
+        embeddings = {
             "low": F.normalize(self.low_embedding(low), dim=1),
             "high": F.normalize(self.high_embedding(x), dim=1),
         }
+        if location is not None:
+            embeddings["patch"] = F.normalize(features.low[:, :, *location], dim=1)
+        return embeddings
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """Part name → modules that are optimized together."""

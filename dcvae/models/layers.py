@@ -14,7 +14,7 @@ HE_GAIN = math.sqrt(2.0)
 
 
 class EqualizedConv2d(nn.Module):
-    """Convolution with equalized learning rate (section 4.1): w = ŵ · gain / √fan_in, ŵ ~ N(0, 1)."""
+    """Convolution with equalized learning rate (4.1): w = ŵ · gain / √fan_in, ŵ ~ N(0, 1)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = HE_GAIN) -> None:
         super().__init__()
@@ -71,6 +71,6 @@ def minibatch_stddev(x: Tensor, group: int = 4, eps: float = 1e-8) -> Tensor:
     n, _, h, w = x.shape
     maps = [
         chunk.var(dim=0, correction=0).add(eps).sqrt().mean().expand(len(chunk), 1, h, w)
-        for chunk in x.split(min(group, n))
+        for chunk in torch.split(x, min(group, n))
     ]
     return torch.cat([x, torch.cat(maps)], dim=1)

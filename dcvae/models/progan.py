@@ -7,6 +7,8 @@ gradient, keep their weights and their optimizer state.
 Shapes: N images, C channels, resolution r; D = ``latent_dim``.
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
@@ -68,7 +70,7 @@ class Decoder(nn.Module):
         coarse = x
         for r in [r for r in map(int, self.block) if r <= resolution]:
             coarse, x = x, upsample(x)
-            for convolution in self.block[str(r)]:  # type: ignore[attr-defined]
+            for convolution in cast(nn.ModuleList, self.block[str(r)]):
                 x = pixel_norm(leaky_relu(convolution(x)))
         image: Tensor = self.to_rgb[str(resolution)](x)
         if fade < 1 and resolution > MIN_RESOLUTION:
@@ -105,12 +107,12 @@ class Trunk(nn.Module):
         """Map [N, C, r, r] to (low [N, F, 8, 8], high [N, F, 4, 4]), F = ``width`` at 4.
 
         ``low`` is the map entering the 8 x 8 block. At resolution 4 there is none: the 4 x 4
-        features, each repeated over 2 x 2, stand in for it, so that heads exist at every resolution.
+        features, each repeated over 2 x 2, stand in for it: heads exist at every resolution.
         """
         x = leaky_relu(self.from_rgb[str(resolution)](images))
         low = x if resolution == 8 else upsample(x)
-        for r in [r for r in map(int, reversed(self.block.keys())) if r <= resolution]:
-            first, second = self.block[str(r)]  # type: ignore[misc]
+        for r in sorted((r for r in map(int, self.block) if r <= resolution), reverse=True):
+            first, second = self._convolutions(r)
             x = leaky_relu(first(x))
             x = leaky_relu(downsample(second(x)))
             if r == resolution and fade < 1:
@@ -119,6 +121,10 @@ class Trunk(nn.Module):
             if r == 16:
                 low = x
         return low, x
+
+    def _convolutions(self, resolution: int) -> tuple[nn.Module, nn.Module]:
+        first, second = cast(nn.ModuleList, self.block[str(resolution)])
+        return first, second
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """Part name → modules, as in :meth:`Decoder.parts`."""

@@ -32,7 +32,7 @@ def generator(reconstruction: Tensor, sample: Tensor) -> Tensor:
 
 
 def mixtures(
-    real: Tensor, reconstruction: Tensor, sample: Tensor, epsilon: Tensor, first: int = 0
+    real: Tensor, reconstruction: Tensor, sample: Tensor, epsilon: Tensor, first: int
 ) -> Tensor:
     """Points between real images and fakes, where the gradient of D is held to length 1.
 
@@ -51,4 +51,5 @@ def gradient_penalty(mixture: Tensor, score: Tensor) -> Tensor:
     Gulrajani et al., 2017, Eq. 3.
     """
     (gradient,) = torch.autograd.grad(score.sum(), mixture, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (slope - 1).square().mean()

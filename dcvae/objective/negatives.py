@@ -1,4 +1,4 @@
-"""The queue of negatives: keys of earlier images from all ranks (paper 5.1, A.3; He et al., 2020)."""
+"""The queue of negatives: keys of earlier images from all ranks (paper 5.1; He et al., 2020)."""
 
 import torch
 from torch import Tensor, nn
@@ -45,5 +45,5 @@ class NegativeQueue(nn.Module):
         self.pushed.fill_(count)
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+        super()._load_from_state_dict(*args, **kwargs)
         self._pushed = int(self.pushed)

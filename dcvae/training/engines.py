@@ -49,7 +49,7 @@ class Engine:
     def __init__(self, network: nn.Module, training: TrainingConfig) -> None:
         self.network = network
         self.stage = training.zero_stage
-        parts = network.parts()  # type: ignore[operator]
+        parts: dict[str, list[nn.Module]] = network.parts()  # type: ignore[operator]
         self.adam = PartAdam(
             parts,
             lr=training.learning_rate,
@@ -57,6 +57,11 @@ class Engine:
             eps=training.adam_eps,
             fused=True,
         )
+        self.parts = list(parts)
+        self.parameters = [list(group["params"]) for group in self.adam.param_groups]
+        """The parameters of each part."""
+        self.steps = [0] * len(self.parts)
+        """Steps that each part has made."""
         self.deepspeed, *_ = deepspeed.initialize(
             model=network, optimizer=self.adam, config=_deepspeed_config(training)
         )
@@ -69,6 +74,12 @@ class Engine:
         """Average the gradients over ranks, step the ``active`` parts, drop all gradients."""
         self.adam.active = active
         self.deepspeed.step()
+        for index, part in enumerate(self.parts):
+            self.steps[index] += part in active
+
+    def partition(self, index: int) -> Tensor:
+        """The share of part ``index`` that this rank optimizes, flat (ZeRO stages 1 and 2)."""
+        return self.deepspeed.optimizer.single_partition_of_fp32_groups[index]  # type: ignore[no-any-return]
 
 
 def backward(loss: Tensor, engine: Engine) -> None:

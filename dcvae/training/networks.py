@@ -12,7 +12,6 @@ from dcvae.models.progan import width
 from dcvae.objective.negatives import NegativeQueue
 from dcvae.training import ranks
 
-
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 

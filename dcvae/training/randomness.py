@@ -1,7 +1,7 @@
-"""Random numbers that depend on (seed, images seen, purpose) alone.
+"""Random numbers that depend on (seed, images seen, purpose) and the row of the global batch alone.
 
-They are drawn for the global batch and cut into the ranks' shares, so that the result of a run is
-the same for every number of ranks, and a resumed run needs no random state.
+They are drawn for the global batch and cut into shares, so that a run's result is the same for
+every number of ranks and micro-batches, and a resumed run needs no random state.
 """
 
 import hashlib
@@ -9,28 +9,36 @@ import hashlib
 import torch
 from torch import Tensor
 
-from dcvae.training import ranks
 
-
-def _generator(seed: int, images: int, purpose: str) -> torch.Generator:
+def generator(seed: int, images: int, purpose: str) -> torch.Generator:
+    """A CPU generator of its own for ``purpose`` in the step after ``images`` images."""
     digest = hashlib.sha256(f"{seed}/{images}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def normal(shape: tuple[int, ...], seed: int, images: int, purpose: str) -> Tensor:
-    """This rank's rows of standard normal float32 numbers; ``shape`` is that of one rank."""
-    return ranks.own_rows(torch.randn(_all(shape), generator=_generator(seed, images, purpose)))
-
-
-def uniform(shape: tuple[int, ...], seed: int, images: int, purpose: str) -> Tensor:
-    """This rank's rows of float32 numbers in [0, 1); ``shape`` is that of one rank."""
-    return ranks.own_rows(torch.rand(_all(shape), generator=_generator(seed, images, purpose)))
-
-
 def whole_numbers(below: int, count: int, seed: int, images: int, purpose: str) -> list[int]:
     """``count`` whole numbers in [0, below), equal on every rank."""
-    return torch.randint(below, (count,), generator=_generator(seed, images, purpose)).tolist()
+    drawn: list[int] = torch.randint(
+        below, (count,), generator=generator(seed, images, purpose)
+    ).tolist()
+    return drawn
 
 
-def _all(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[0] * ranks.world_size(), *shape[1:])
+class Rows:
+    """Some rows of a global batch, and the random numbers that belong to them."""
+
+    def __init__(self, seed: int, images: int, total: int, first: int, count: int) -> None:
+        """Rows ``first`` to ``first + count`` of ``total``, in the step after ``images`` images."""
+        self.seed, self.images, self.total = seed, images, total
+        self.first, self.count = first, count
+
+    def normal(self, purpose: str, dimensions: int, ratio: int = 1) -> Tensor:
+        """Standard normal float32 [count · ratio, dimensions], on the CPU."""
+        shape = (self.total * ratio, dimensions)
+        drawn = torch.randn(shape, generator=generator(self.seed, self.images, purpose))
+        return drawn[self.first * ratio : (self.first + self.count) * ratio]
+
+    def uniform(self, purpose: str) -> Tensor:
+        """Uniform float32 [count] in [0, 1), on the CPU."""
+        drawn = torch.rand(self.total, generator=generator(self.seed, self.images, purpose))
+        return drawn[self.first : self.first + self.count]

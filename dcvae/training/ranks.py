@@ -9,6 +9,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
 TIMEOUT = timedelta(minutes=10)
 
@@ -28,9 +29,8 @@ def start(device: torch.device) -> None:
     if "MASTER_PORT" in os.environ:
         dist.init_process_group(backend, timeout=TIMEOUT)
     else:
-        dist.init_process_group(
-            backend, store=dist.HashStore(), rank=0, world_size=1, timeout=TIMEOUT
-        )
+        alone = HashStore()
+        dist.init_process_group(backend, store=alone, rank=0, world_size=1, timeout=TIMEOUT)
 
 
 def rank() -> int:
@@ -61,12 +61,17 @@ def gather_rows(rows: Tensor) -> Tensor:
     return all_rows
 
 
-def mean(values: Tensor) -> Tensor:
-    """Mean over ranks of a tensor without gradient. All ranks must call it."""
-    total = values.detach().clone()
+def total(values: Tensor) -> Tensor:
+    """Sum over ranks of a tensor, without gradient. All ranks must call it."""
+    all_values = values.detach().clone()
     if world_size() > 1:
-        dist.all_reduce(total)
-    return total / world_size()
+        dist.all_reduce(all_values)
+    return all_values
+
+
+def mean(values: Tensor) -> Tensor:
+    """Mean over ranks of a tensor, without gradient. All ranks must call it."""
+    return total(values) / world_size()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

@@ -1,0 +1,97 @@
+"""Snapshots: what users load. Averaged weights as safetensors beside the configuration.
+
+::
+
+    <snapshot>/model.safetensors    float32, no code
+    <snapshot>/config.json          written last: without it there is no snapshot
+"""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+import dcvae
+from dcvae.config import parse_config
+from dcvae.errors import UserError
+from dcvae.storage import NotFound, Storage
+
+if TYPE_CHECKING:
+    from dcvae.models import DCVAE
+
+FORMAT_VERSION = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def save_snapshot(
+    storage: Storage, model: "DCVAE", *, images: int, dataset: dict[str, Any]
+) -> dict[str, Any]:
+    """Write ``model`` into ``storage`` and return what config.json says of it.
+
+    ``images`` is the number of real images the model has seen, ``dataset`` names what it was
+    trained on (``uri``, ``name``, ``fingerprint``).
+    """
+    weights = save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})
+    description = {
+        "format_version": FORMAT_VERSION,
+        "dcvae_version": dcvae.__version__,
+        "images": images,
+        "resolution": model.resolution,
+        "fade": model.fade,
+        "config": model.config.model_dump(mode="json"),
+        "dataset": dataset,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    storage.write(WEIGHTS, weights)
+    storage.write(CONFIG, json.dumps(description, indent=1).encode())
+    return description
+
+
+def describe_snapshot(storage: Storage) -> dict[str, Any]:
+    """What config.json says of the snapshot in ``storage``.
+
+    Raises UserError when there is no snapshot, or one of a later format.
+    """
+    try:
+        description = storage.read_json(CONFIG)
+    except NotFound:
+        raise UserError(
+            f"{storage.uri} is not a snapshot: it has no {CONFIG}; give the folder that holds "
+            f"{WEIGHTS} and {CONFIG}"
+        ) from None
+    found = description.get("format_version") if isinstance(description, dict) else None
+    if found != FORMAT_VERSION:
+        raise UserError(
+            f"the snapshot {storage.uri} has format version {found}, and this dcvae reads version "
+            f"{FORMAT_VERSION}; use the dcvae that wrote it, or a later one"
+        )
+    return description  # type: ignore[no-any-return]
+
+
+def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
+    """The model of a snapshot, in evaluation mode on ``device``.
+
+    Raises UserError when there is none, its weights are not those that were saved, or it is of a
+    later format.
+    """
+    from dcvae.models import DCVAE
+
+    description = describe_snapshot(storage)
+    weights = storage.read(WEIGHTS)
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != description["weights_sha256"]:
+        raise UserError(
+            f"{storage.uri}/{WEIGHTS} is damaged: its sha256 is {digest[:12]}… and "
+            f"{description['weights_sha256'][:12]}… was saved; restore it or train again"
+        )
+    model = DCVAE(parse_config(description["config"]))
+    try:
+        model.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{storage.uri}/{WEIGHTS} does not fit its configuration: {str(error).splitlines()[0]}"
+        ) from None
+    model.grow_to(int(description["resolution"]), float(description["fade"]))
+    return model.to(device).eval()

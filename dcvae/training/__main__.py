@@ -1,0 +1,44 @@
+"""One rank of a training: ``python -m dcvae.training --config FILE --data URI --out URI``."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train and return the exit code: 0 finished, 2 bad input, 75 restart me, 1 anything else."""
+    from dcvae.launch.process import PARENT_VARIABLE, die_with_parent
+
+    if os.environ.get(PARENT_VARIABLE):
+        die_with_parent()
+    parser = argparse.ArgumentParser(prog="python -m dcvae.training", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
+    parser.add_argument("--data", required=True, help="URI of the shard set")
+    parser.add_argument("--out", required=True, help="URI of the run folder")
+    given = parser.parse_args(arguments)
+
+    from dcvae.config import parse_config
+    from dcvae.errors import UserError
+    from dcvae.training.loop import RESTART_EXIT_CODE, Stopped, train
+    from dcvae.training.telemetry import NonFiniteError
+
+    try:
+        train(parse_config(json.loads(given.config.read_text())), given.data, given.out)
+    except Stopped:
+        return RESTART_EXIT_CODE
+    except UserError as error:
+        return _fail(error, 2)
+    except NonFiniteError as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Checkpoints: everything a run needs to go on, for any number of ranks and any ZeRO stage.
+
+::
+
+    <run>/checkpoints/<images, 12 digits>/
+        networks.safetensors      weights, averages, keys, queues
+        optimizers.safetensors    Adam's moments, by parameter
+        state.json                position of the schedule
+        COMMIT.json               size and sha256 of each; written last
+
+A folder without its commit marker does not exist. Random numbers and the order of images are
+functions of (seed, images), so no random state needs keeping. Nothing is unpickled.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from dcvae.errors import UserError
+from dcvae.storage import Storage
+from dcvae.training import ranks
+from dcvae.training.engines import Engine
+from dcvae.training.moments import restore_moments, saved_moments
+from dcvae.training.networks import Networks
+
+MARKER = "COMMIT.json"
+FORMAT_VERSION = 1
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A committed checkpoint, read and verified."""
+
+    state: dict[str, Any]
+    """JSON: ``images`` and what the loop put beside it."""
+    networks: dict[str, Tensor]
+    optimizers: dict[str, Tensor]
+
+
+def save_checkpoint(
+    folder: Storage, networks: Networks, engines: dict[str, Engine], state: dict[str, Any]
+) -> int:
+    """Write a checkpoint of all ranks; all ranks must call it. Returns its bytes on rank 0.
+
+    ``state`` is JSON and holds ``images``. A half-written earlier try is written over.
+    """
+    moments = {
+        f"{engine_name}/{name}": value
+        for engine_name, engine in engines.items()
+        for name, value in saved_moments(engine)
+    }
+    if ranks.rank() != 0:
+        return 0
+    weights = {name: t.detach().cpu().contiguous() for name, t in networks.state_dict().items()}
+    files = {
+        "networks.safetensors": save(weights),
+        "optimizers.safetensors": save(moments),
+        "state.json": json.dumps(state).encode(),
+    }
+    place = folder.child(f"{state['images']:012d}")
+    for name, data in files.items():
+        place.write(name, data)
+    marker = {
+        "format_version": FORMAT_VERSION,
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        },
+    }
+    place.write(MARKER, json.dumps(marker, indent=1).encode())
+    return sum(map(len, files.values()))
+
+
+def restore(checkpoint: Checkpoint, engines: dict[str, Engine]) -> None:
+    """Give the engines back their moments; weights are loaded before engines are built on them."""
+    for engine_name, engine in engines.items():
+        prefix = f"{engine_name}/"
+        restore_moments(
+            engine,
+            {
+                k.removeprefix(prefix): v
+                for k, v in checkpoint.optimizers.items()
+                if k.startswith(prefix)
+            },
+        )
+
+
+def committed(folder: Storage) -> list[int]:
+    """Images of the checkpoints that exist, ascending."""
+    found = (re.fullmatch(rf"(\d{{12}})/{MARKER}", info.key) for info in folder.list())
+    return sorted(int(match[1]) for match in found if match)
+
+
+def latest_checkpoint(folder: Storage) -> Checkpoint | None:
+    """The newest checkpoint whose bytes are those that were written; None when there is none.
+
+    A damaged one is passed over for the one before, with a warning. Raises UserError when all are
+    damaged.
+    """
+    existing = committed(folder)
+    for images in reversed(existing):
+        try:
+            return _read(folder.child(f"{images:012d}"))
+        except UserError as error:
+            log.warning("%s; the checkpoint before it is used", error)
+    if existing:
+        raise UserError(
+            f"every checkpoint in {folder.uri} is damaged; restore one, or use another folder"
+        )
+    return None
+
+
+def _read(place: Storage) -> Checkpoint:
+    marker = place.read_json(MARKER)
+    if marker.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"the checkpoint {place.uri} has format version {marker.get('format_version')}, and "
+            f"this dcvae reads version {FORMAT_VERSION}"
+        )
+    files = {}
+    for name, expected in marker["files"].items():
+        data = place.read(name)
+        if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise UserError(f"{place.uri}/{name} is damaged: its sha256 is not the one committed")
+        files[name] = data
+    return Checkpoint(
+        json.loads(files["state.json"]),
+        load(files["networks.safetensors"]),
+        load(files["optimizers.safetensors"]),
+    )
+
+
+def prune(folder: Storage, keep_last: int, keep_always: set[int]) -> None:
+    """Delete all but the last checkpoints and those at ``keep_always`` (images); rank 0 only."""
+    for images in committed(folder)[:-keep_last]:
+        if images not in keep_always:
+            place = folder.child(f"{images:012d}")
+            place.delete(MARKER)  # First: from here on it does not exist.
+            for info in list(place.list()):
+                place.delete(info.key)

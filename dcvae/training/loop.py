@@ -1,0 +1,256 @@
+"""The training loop: steps from images to a model, until the schedule ends or a signal comes."""
+
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import torch
+
+from dcvae.config import Config
+from dcvae.data.manifest import Manifest, load_manifest
+from dcvae.data.stream import Batch, Stream, read_split
+from dcvae.storage import open_storage
+from dcvae.training import checkpoint, engines, ranks
+from dcvae.training.images import to_model
+from dcvae.training.networks import Networks
+from dcvae.training.randomness import Rows
+from dcvae.training.run_folder import SAMPLES, RunFolder
+from dcvae.training.schedule import Stage, stage_at
+from dcvae.training.step import MicroBatch, Step
+from dcvae.training.telemetry import Telemetry
+
+RESTART_EXIT_CODE = 75
+"""EX_TEMPFAIL: stopped by a signal after a checkpoint; the same command goes on from there."""
+
+
+class Stopped(Exception):  # noqa: N818
+    """A signal asked the run to stop, and a checkpoint has been committed."""
+
+
+def train(config: Config, data: str, out: str) -> None:
+    """Run, or resume, the training that ``config`` describes; every rank calls it.
+
+    ``data`` is the URI of a shard set, ``out`` that of the run folder.
+
+    Raises:
+        UserError: configuration, data and folder do not fit together.
+        NonFiniteError: a loss term became NaN or infinite.
+        Stopped: SIGTERM came; the run has been checkpointed.
+    """
+    device = _device()
+    ranks.start(device)
+    engines.prepare(device)
+    config.check_ranks(ranks.world_size())
+    storage = open_storage(data)
+    manifest = load_manifest(storage)
+    folder = RunFolder(open_storage(out), config, manifest, data)
+    folder.claim()
+    training = Training(config, storage.uri, manifest, folder, device)
+    with training:
+        training.run()
+
+
+class Training:
+    """One rank's part in a run."""
+
+    def __init__(
+        self, config: Config, data: str, manifest: Manifest, folder: RunFolder, device: torch.device
+    ) -> None:
+        self.config, self.data, self.manifest = config, data, manifest
+        self.folder, self.device = folder, device
+        self.images, self.seconds = 0, 0.0
+        self.stop_asked = False
+        self.stream: Stream | None = None
+        self.streamed = -1  # the phase that the stream is for
+        self.batches: Iterator[Batch] = iter(())
+        self.telemetry = Telemetry(config.training.total_images, config.training.metrics_port)
+        self._build(checkpoint.latest_checkpoint(folder.checkpoints))
+        self.telemetry.begin(self.images)
+
+    def run(self) -> None:
+        """Step through the schedule from where the run stands; write what is due on the way."""
+        started = time.monotonic() - self.seconds
+        phases, total = self.config.training.phases, self.config.training.total_images
+        while self.images < total:
+            stage = stage_at(phases, self.images)
+            self._enter(stage)
+            self._step(stage)
+            self.seconds = time.monotonic() - started
+            self._write_what_is_due(stage)
+            if ranks.any_rank(self.stop_asked, self.device):
+                self._save_checkpoint(stage)
+                raise Stopped
+        if ranks.rank() == 0:
+            self.folder.finish(self.images, self.seconds)
+
+    # -- start ---------------------------------------------------------------------------------
+
+    def _build(self, saved: checkpoint.Checkpoint | None) -> None:
+        """Make networks and engines, from ``saved`` if there is a checkpoint."""
+        config = self.config
+        self.networks = Networks(config).to(self.device)
+        if saved is not None:
+            self.images, self.seconds = saved.state["images"], saved.state["seconds"]
+            self.networks.load_state_dict(saved.networks)
+            self.networks.autoencoder.resolution = saved.state["resolution"]
+            self.folder.resume_metrics(self.images)
+        self.networks.equalize()
+        self.engines = {"autoencoder": engines.Engine(self.networks.autoencoder, config.training)}
+        if config.objective.method != "vae":
+            dual_encoder = engines.Engine(self.networks.dual_encoder, config.training)
+            self.engines["dual_encoder"] = dual_encoder
+        if saved is not None:
+            checkpoint.restore(saved, self.engines)
+        self.step = Step(
+            config, self.networks, self.engines["autoencoder"], self.engines.get("dual_encoder")
+        )
+
+    def __enter__(self) -> "Training":
+        self._handler = signal.signal(signal.SIGTERM, self._ask_stop)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGTERM, self._handler)
+        if self.stream is not None:
+            self.stream.close()
+
+    def _ask_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop_asked = True
+
+    # -- a step --------------------------------------------------------------------------------
+
+    def _enter(self, stage: Stage) -> None:
+        """Grow the networks to ``stage``, and read the images of its resolution."""
+        self.networks.grow_to(stage.phase.resolution, stage.fade)
+        if self.streamed != stage.index:
+            self._open_stream(stage)
+
+    def _open_stream(self, stage: Stage) -> None:
+        if self.stream is not None:
+            self.stream.close()
+        self.streamed = stage.index
+        self.stream = Stream(
+            open_storage(self.data),
+            self.manifest,
+            split=self.config.data.split,
+            resolution=stage.phase.resolution,
+            seed=self.config.training.seed,
+            lanes=self.config.data.lanes,
+            workers=self.config.data.workers,
+        )
+        self.batches = self.stream.batches(
+            self.images,
+            stage.phase.batch_size // self.config.training.accumulation,
+            ranks.rank(),
+            ranks.world_size(),
+        )
+
+    def _step(self, stage: Stage) -> None:
+        """One step: a global batch for every discriminator phase."""
+        assert self.stream is not None
+        began, waited = time.monotonic(), self.stream.wait_seconds
+        batches = [self._micro_batches(stage) for _ in range(self._discriminator_phases())]
+        terms = self.step(batches, self.images)
+        if self.telemetry.has_other_terms(terms):
+            self._log(stage)
+        self.images += len(batches) * stage.phase.batch_size
+        now, wait = time.monotonic(), self.stream.wait_seconds - waited
+        self.telemetry.step(self.images, terms, now - began, wait)
+
+    def _micro_batches(self, stage: Stage) -> list[MicroBatch]:
+        """This rank's rows of one global batch."""
+        count = self.config.training.accumulation
+        batches = list(itertools.islice(self.batches, count))
+        share = stage.phase.batch_size // count
+        return [self._micro_batch(batch, stage, i * share) for i, batch in enumerate(batches)]
+
+    def _micro_batch(self, batch: Batch, stage: Stage, first: int) -> MicroBatch:
+        """``first`` is the row of the global batch with which all ranks' micro-batch starts."""
+        training, count = self.config.training, len(batch.images)
+        rows = Rows(
+            training.seed,
+            batch.position - first,
+            stage.phase.batch_size,
+            first + ranks.rank() * count,
+            count,
+        )
+        flips = rows.uniform("mirror") if training.mirror else None
+        return MicroBatch(to_model(batch.images, self.device, flips, stage.fade), rows)
+
+    # -- what is written -----------------------------------------------------------------------
+
+    def _write_what_is_due(self, stage: Stage) -> None:
+        """Logs, pictures, checkpoint and snapshot, each at its interval and at a phase's end."""
+        training = self.config.training
+        if self._due(training.log_images, stage):
+            self._log(stage)
+        if self._due(training.sample_images, stage):
+            self._save_pictures(stage)
+        if self._due(training.snapshot_images, stage) and ranks.rank() == 0:
+            self.folder.save_snapshot(self.networks.averaged, self.images)
+        if self._due(training.checkpoint_images, stage):
+            self._save_checkpoint(stage)
+
+    def _due(self, interval: int, stage: Stage) -> bool:
+        """Whether the last step passed a multiple of ``interval`` or ended a phase."""
+        before = self.images - self._discriminator_phases() * stage.phase.batch_size
+        return self.images // interval > before // interval or self.images >= stage.end
+
+    def _discriminator_phases(self) -> int:
+        """Global batches of a step; without Eq. 4 there is one."""
+        return self.config.training.discriminator_steps if self.config.objective.adversarial else 1
+
+    def _log(self, stage: Stage) -> None:
+        record = self.telemetry.flush(stage)
+        if record is not None and ranks.rank() == 0:
+            self.folder.log(record)
+
+    def _save_pictures(self, stage: Stage) -> None:
+        if ranks.rank() != 0:
+            return
+        split = "test" if "test" in self.manifest.splits else self.config.data.split
+        resolution = stage.phase.resolution
+        shards = open_storage(self.data)
+        batch = next(read_split(shards, self.manifest, split, resolution, SAMPLES // 2))
+        inputs = to_model(batch.images, self.device, None, stage.fade)
+        self.folder.save_pictures(self.networks.averaged, inputs, self.images)
+        self.folder.write_metrics()
+
+    def _save_checkpoint(self, stage: Stage) -> None:
+        """Commit a checkpoint, after making sure that every step so far was finite."""
+        self._log(stage)
+        began = time.monotonic()
+        state = {
+            "images": self.images,
+            "seconds": self.seconds,
+            "resolution": self.networks.autoencoder.resolution,
+        }
+        if ranks.rank() == 0:
+            self.folder.write_metrics()
+        size = checkpoint.save_checkpoint(
+            self.folder.checkpoints, self.networks, self.engines, state
+        )
+        if ranks.rank() == 0:
+            self.telemetry.checkpoint(time.monotonic() - began, size)
+            keep = self.config.training.keep_checkpoints
+            checkpoint.prune(self.folder.checkpoints, keep, self._phase_ends())
+
+    def _phase_ends(self) -> set[int]:
+        """Images of the checkpoints at the ends of phases: the first ones at or after them."""
+        existing = checkpoint.committed(self.folder.checkpoints)
+        phases, end, found = self.config.training.phases, 0, set()
+        for phase in phases:
+            end += phase.fade_images + phase.images
+            found |= set([images for images in existing if images >= end][:1])
+        return found
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device("cpu")

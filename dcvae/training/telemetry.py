@@ -1,0 +1,153 @@
+"""What a run tells while it runs: loss terms, speed and waits, for people and for programs."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from torch import Tensor
+
+from dcvae.errors import UserError
+from dcvae.launch import lines
+from dcvae.training import ranks
+from dcvae.training.schedule import Stage
+
+IMAGES = Counter("dcvae_images", "Real images this rank's run has shown to the model.")
+LOSS = Gauge("dcvae_loss", "Loss terms, mean since the last log.", ["term"])
+ACCURACY = Gauge(
+    "dcvae_negatives_accuracy_ratio", "Images told from all negatives, by layer.", ["layer"]
+)
+STEP_SECONDS = Histogram(
+    "dcvae_step_seconds", "Time of a training step.", buckets=[2.0**i for i in range(-8, 8)]
+)
+DATA_WAIT_SECONDS = Counter("dcvae_data_wait_seconds", "Time spent waiting for images.")
+RESOLUTION = Gauge("dcvae_resolution_pixels", "Side of the images at work.")
+FADE = Gauge("dcvae_fade_ratio", "Weight of the newest resolution.")
+CHECKPOINT_SECONDS = Gauge("dcvae_checkpoint_seconds", "Time the last checkpoint took.")
+CHECKPOINT_BYTES = Gauge("dcvae_checkpoint_bytes", "Size of the last checkpoint.")
+CHECKPOINT_TIME = Gauge("dcvae_checkpoint_timestamp_seconds", "When the last checkpoint was made.")
+NON_FINITE = Counter("dcvae_non_finite", "Runs stopped by a NaN or an infinity.")
+
+
+class NonFiniteError(RuntimeError):
+    """A loss term became NaN or infinite; the last checkpoint is from before."""
+
+
+class Telemetry:
+    """Collects the terms of steps on the device and looks at them only at :meth:`flush`."""
+
+    def __init__(self, total_images: int, metrics_port: int | None) -> None:
+        self.total_images = total_images
+        self.records: list[tuple[int, dict[str, Tensor]]] = []
+        self.flushed = (time.monotonic(), 0)
+        self.waited = 0.0
+        if metrics_port is not None:
+            _serve(metrics_port)
+
+    def begin(self, images: int) -> None:
+        """The run starts, or goes on, after ``images`` images."""
+        self.flushed = (time.monotonic(), images)
+
+    def has_other_terms(self, terms: dict[str, Tensor]) -> bool:
+        """Whether ``terms`` are not those of the steps since the last flush: flush first."""
+        return bool(self.records) and self.records[-1][1].keys() != terms.keys()
+
+    def step(self, images: int, terms: dict[str, Tensor], seconds: float, waited: float) -> None:
+        """A step has been made: ``images`` after it, its terms (scalars on the device)."""
+        IMAGES.inc(images - self._last_images())
+        STEP_SECONDS.observe(seconds)
+        DATA_WAIT_SECONDS.inc(waited)
+        self.waited += waited
+        self.records.append((images, terms))
+
+    def flush(self, stage: Stage) -> dict[str, float] | None:
+        """Look at the steps since the last flush; all ranks must call it.
+
+        Returns the line of metrics.jsonl: means over steps and ranks. None without steps.
+
+        Raises:
+            NonFiniteError: on every rank, when a term of any rank was not finite.
+        """
+        if not self.records:
+            return None
+        names = list(self.records[0][1])
+        values = torch.stack([torch.stack([t[n].float() for n in names]) for _, t in self.records])
+        self._refuse_non_finite(names, values)
+        means = ranks.mean(values.mean(dim=0)).tolist()
+        images = self.records[-1][0]
+        now, (before, images_before) = time.monotonic(), self.flushed
+        record = {
+            "images": images,
+            "resolution": stage.phase.resolution,
+            "fade": round(stage.fade, 6),
+            **dict(zip(names, means, strict=True)),
+            "images_per_second": (images - images_before) / max(now - before, 1e-9),
+            "data_wait_seconds": self.waited,
+        }
+        self.records, self.flushed, self.waited = [], (now, images), 0.0
+        self._show(record, names)
+        return record
+
+    def checkpoint(self, seconds: float, size: int) -> None:
+        """A checkpoint of ``size`` bytes has been committed."""
+        CHECKPOINT_SECONDS.set(seconds)
+        CHECKPOINT_BYTES.set(size)
+        CHECKPOINT_TIME.set_to_current_time()
+
+    def _last_images(self) -> int:
+        return self.records[-1][0] if self.records else self.flushed[1]
+
+    def _refuse_non_finite(self, names: list[str], values: Tensor) -> None:
+        """Every rank learns the first bad step of any rank, and raises the same sentence."""
+        bad = (~values.isfinite()).nonzero().tolist()
+        row, column = bad[0] if bad else (len(values), 0)
+        value = float(values[row, column]) if bad else 0.0
+        mine = torch.tensor([[row, column, value]], dtype=torch.float64, device=values.device)
+        everyone = ranks.gather_rows(mine).tolist()
+        rank, (row, column, value) = min(enumerate(everyone), key=lambda found: found[1][0])
+        if row == len(values):
+            return
+        NON_FINITE.inc()
+        raise NonFiniteError(
+            f"the loss term {names[int(column)]} became {_spell(value)} on rank {rank} after "
+            f"{self.records[int(row)][0]:,} images; the run is stopped and its last checkpoint is "
+            "good: resume from it with a lower training.learning_rate or another training.seed"
+        )
+
+    def _show(self, record: Mapping[str, float], names: list[str]) -> None:
+        RESOLUTION.set(record["resolution"])
+        FADE.set(record["fade"])
+        for name in names:
+            if name.startswith("accuracy_"):
+                ACCURACY.labels(name.removeprefix("accuracy_")).set(record[name])
+            else:
+                LOSS.labels(name).set(record[name])
+        if ranks.rank() == 0:
+            shown = {n: record[n] for n in record if n not in ("images", "data_wait_seconds")}
+            lines.progress(int(record["images"]), self.total_images, shown)
+
+
+def json_line(record: Mapping[str, float]) -> str:
+    """``record`` as one line of metrics.jsonl."""
+    rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}
+    return json.dumps(rounded) + "\n"
+
+
+def _spell(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "infinite" if value > 0 else "minus infinite"
+
+
+def _serve(metrics_port: int) -> None:
+    port = metrics_port + ranks.rank() if metrics_port else 0
+    try:
+        server, _ = start_http_server(port)
+    except OSError as error:
+        raise UserError(
+            f"the metrics port {port} cannot be opened ({error.strerror}); set another "
+            "training.metrics_port, or 0 for any free one"
+        ) from None
+    print(f"metrics of rank {ranks.rank()}: port {server.server_port}", flush=True)

@@ -1,0 +1,126 @@
+"""What the rank processes are asked to do. Everything returned is tensors, numbers and names."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dcvae.config import Config, apply_settings
+from dcvae.models import Generated
+from dcvae.presets import resolve
+from dcvae.training import ranks
+from dcvae.training.engines import Engine
+from dcvae.training.moments import saved_moments
+from dcvae.training.networks import Networks
+from dcvae.training.randomness import Rows
+from dcvae.training.schedule import stage_at
+from dcvae.training.step import MicroBatch, Step
+
+GLOBAL_BATCH = 16
+
+
+def config(settings: list[str]) -> Config:
+    """A small model with wide enough layers for every term to matter."""
+    return apply_settings(resolve("smoke"), ["model.resolution=8", *settings])
+
+
+def global_images(resolution: int, images: int, dtype: torch.dtype) -> Tensor:
+    """The same pictures for every world size."""
+    generator = torch.Generator().manual_seed(images)
+    shape = (GLOBAL_BATCH, 1, resolution, resolution)
+    return torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1
+
+
+def micro_batches(settings: Config, resolution: int, images: int) -> list[MicroBatch]:
+    """This rank's rows, in micro-batches."""
+    count = settings.training.accumulation
+    parts = global_images(resolution, images, torch.float32).chunk(count)
+    return [micro_batch(settings, x, images, i * len(x)) for i, x in enumerate(parts)]
+
+
+def micro_batch(settings: Config, all_images: Tensor, images: int, first: int) -> MicroBatch:
+    """This rank's share of ``all_images``, which start at row ``first`` of the global batch."""
+    own = ranks.own_rows(all_images)
+    number = first + ranks.rank() * len(own)
+    return MicroBatch(own, Rows(settings.training.seed, images, GLOBAL_BATCH, number, len(own)))
+
+
+class KeepsTerms(Step):
+    """A step that leaves the terms attached to their graphs."""
+
+    def _term(self, name: str, value: Tensor) -> Tensor:
+        self.terms.setdefault(name, []).append(value)
+        return value
+
+
+def term_gradients(settings: list[str], resolution: int, fade: float) -> dict[str, Tensor]:
+    """Gradients in float64 of every loss term by every network, averaged over the ranks."""
+    chosen = config(settings)
+    networks = Networks(chosen).double()
+    networks.grow_to(resolution, fade)
+    generator = torch.Generator().manual_seed(1)
+    for queue in networks.queues.values():
+        keys = torch.randn(24, queue.keys.shape[1], generator=generator, dtype=torch.float64)
+        queue.push(torch.nn.functional.normalize(keys, dim=1))  # type: ignore[operator]
+    micro = micro_batch(chosen, global_images(resolution, 0, torch.float64), 0, 0)
+    plain: Any = networks
+    step = KeepsTerms(chosen, networks, plain.autoencoder, plain.dual_encoder)
+    made: Generated = step._generate(micro, "generator")
+    step._kl("kl", made)
+    step._reconstruction_loss(micro, made)
+    if chosen.objective.adversarial:
+        with torch.no_grad():
+            fakes = step._generate(micro, "discriminator", network=True)
+        step._discriminator_loss(micro, fakes)
+        step._adversarial_loss(made)
+    if chosen.objective.contrastive:
+        step._instance_loss(micro, made, step._patch_location(0))
+    found = {}
+    for name, (value,) in step.terms.items():
+        if value.requires_grad:
+            found |= _gradients(name, value, networks)
+    return found
+
+
+def _gradients(term: str, value: Tensor, networks: Networks) -> dict[str, Tensor]:
+    parameters = {n: p for n, p in networks.named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(
+        value, list(parameters.values()), retain_graph=True, allow_unused=True
+    )
+    found = {f"{term}/value": ranks.mean(value)}
+    for name, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            found[f"{term}/{name}"] = ranks.mean(gradient)
+    return found
+
+
+def steps(settings: list[str], count: int) -> dict[str, Tensor]:
+    """State after ``count`` steps under DeepSpeed, over the phases of the schedule."""
+    chosen = config(settings)
+    networks = Networks(chosen)
+    networks.equalize()
+    step = Step(
+        chosen,
+        networks,
+        Engine(networks.autoencoder, chosen.training),
+        Engine(networks.dual_encoder, chosen.training)
+        if chosen.objective.method != "vae"
+        else None,
+    )
+    images = 0
+    for _ in range(count):
+        stage = stage_at(chosen.training.phases, images)
+        networks.grow_to(stage.phase.resolution, stage.fade)
+        step([micro_batches(chosen, stage.phase.resolution, images)], images)
+        images += GLOBAL_BATCH
+    state = {name: value.clone() for name, value in networks.state_dict().items()}
+    moments = dict(saved_moments(step.autoencoder))
+    return state | {f"moments/{name}": value for name, value in moments.items()}
+
+
+def own_rank() -> Tensor:
+    """The sum of all ranks' numbers: shows that the group is real."""
+    number = torch.tensor(float(dist.get_rank()))
+    dist.all_reduce(number)
+    return number

@@ -1,0 +1,97 @@
+"""N ranks with a share of the batch each compute what one rank computes with all of it."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training import tasks
+from tests.training.pool import Pool
+
+METHODS = ["vae", "vae_gan", "vae_contrastive", "dcvae"]
+PHASES = (
+    'training.phases=[{"resolution":4,"images":32,"batch_size":16},'
+    '{"resolution":8,"images":32,"fade_images":32,"batch_size":16}]'
+)
+
+
+def test_the_pool_is_real(pool: Pool) -> None:
+    assert [float(x) for x in pool.run(4, tasks.own_rank)] == [6.0] * 4
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("resolution", "fade"), [(4, 1.0), (8, 0.4)])
+def test_gradient_of_every_term(
+    pool: Pool, method: str, resolution: int, fade: float, world_size: int
+) -> None:
+    settings = [f"objective.method={method}", "objective.local_patches_after=0"]
+    (one,) = pool.run(1, tasks.term_gradients, settings, resolution, fade)
+    many = pool.run(world_size, tasks.term_gradients, settings, resolution, fade)
+    terms = {name.partition("/")[0] for name in one}
+    assert terms == EXPECTED_TERMS[method]
+    for found in many:
+        assert_equal(found, one, atol=1e-12)
+
+
+EXPECTED_TERMS = {
+    "vae": {"kl", "pixel"},
+    "vae_gan": {"kl", "feature", "gan_discriminator", "gradient_penalty", "gan_generator"},
+    "vae_contrastive": {"kl", "instance_low", "instance_high", "instance_patch"},
+    "dcvae": {
+        "kl",
+        "gan_discriminator",
+        "gradient_penalty",
+        "gan_generator",
+        "instance_low",
+        "instance_high",
+        "instance_patch",
+    },
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_and_queues_after_steps_across_growth(pool: Pool, method: str) -> None:
+    settings = [f"objective.method={method}", PHASES, "objective.gan_loss=hinge"]
+    check_steps(pool, settings, count=6)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.zero_stage=1",
+        "training.zero_stage=2",
+        "training.accumulation=2",
+        "objective.gan_loss=wgan_gp",
+        "objective.local_patches_after=16",
+    ],
+)
+def test_weights_and_queues_with(pool: Pool, setting: str) -> None:
+    check_steps(pool, [PHASES, setting], count=5)
+
+
+def check_steps(pool: Pool, settings: list[str], count: int) -> None:
+    plain = [s for s in settings if "zero_stage" not in s and "accumulation" not in s]
+    (one,) = pool.run(1, tasks.steps, plain, count)
+    first, second = pool.run(2, tasks.steps, settings, count)
+    moved = sum(float((one[k] - v).abs().sum()) for k, v in fresh(settings).items() if k in one)
+    assert moved > 1
+    for name in first:
+        assert torch.equal(first[name], second[name]), f"{name} differs between the ranks"
+    assert_equal(first, one, atol=2e-5)
+
+
+def fresh(settings: list[str]) -> dict[str, Tensor]:
+    from dcvae.training.networks import Networks
+
+    return Networks(tasks.config(settings)).autoencoder.state_dict(prefix="autoencoder.")
+
+
+def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], atol: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        bound = atol
+        if name.startswith("moments/"):  # Gradients, as large as the penalty makes them.
+            bound = 1e-3 * float(value.abs().max()) + 1e-7
+        torch.testing.assert_close(
+            found[name], value, atol=bound, rtol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
+        )
