@@ -1,0 +1,1 @@
+"""Images in, batches out: sources, shard sets and the stream that a model trains on."""

@@ -1,0 +1,119 @@
+"""One shard: fetched whole, checked against the manifest, and only then parsed."""
+
+import hashlib
+import time
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from prometheus_client import Counter
+
+from dcvae.data.images import BadImage, Pixels, decode_stored, npy_header
+from dcvae.data.manifest import Shard
+from dcvae.data.order import Integers
+from dcvae.data.tar import BadShard, Members, walk
+from dcvae.errors import UserError
+from dcvae.storage import Storage
+
+_ATTEMPTS = 4
+
+SHARDS = Counter("dcvae_stream_shards", "Shards read.")
+BYTES = Counter("dcvae_stream_bytes", "Bytes of shards read.", unit="bytes")
+MISMATCHES = Counter("dcvae_stream_mismatches", "Shards that came other than the manifest says.")
+
+
+class Samples:
+    """The samples of one shard, in memory.
+
+    ``labels`` is int64 [samples] or None.
+    """
+
+    def __init__(self, body: bytes, shard: Shard, encoding: str, shape: tuple[int, int, int]):
+        """Parse ``body``; ``shape`` is (R, R, C) of every image.
+
+        Raises:
+            BadShard: it holds anything but ``shard.samples`` images as this program stores them.
+        """
+        self._body, self._encoding, self._shape = body, encoding, shape
+        self._members: Members = walk(body, encoding)
+        self.labels: Integers | None = self._members.labels
+        found = len(self._members.starts)
+        if found != shard.samples:
+            raise BadShard(f"it has {found} samples where the manifest says {shard.samples}")
+        self._raw = self._raw_view() if encoding == "npy" else None
+
+    def gather(self, numbers: Integers, out: Pixels) -> None:
+        """Decode the samples ``numbers`` into ``out``, uint8 [len(numbers), R, R, C].
+
+        Raises:
+            BadShard: a stored image is damaged.
+        """
+        if self._raw is not None:
+            np.take(self._raw, numbers, axis=0, out=out.reshape(len(numbers), -1))
+            return
+        view = memoryview(self._body)
+        for number, image in zip(numbers, out, strict=True):
+            start, size = int(self._members.starts[number]), int(self._members.sizes[number])
+            try:
+                decode_stored(bytes(view[start : start + size]), self._encoding, image)
+            except BadImage as error:
+                raise BadShard(f"sample {number} is {error}") from error
+
+    def _raw_view(self) -> Pixels:
+        """All images as uint8 [samples, R * R * C], after comparing every .npy header."""
+        header = np.frombuffer(npy_header(self._shape[0], self._shape[2]), np.uint8)
+        length = int(np.prod(self._shape))
+        starts, sizes = self._members.starts, self._members.sizes
+        if (sizes != len(header) + length).any():
+            raise BadShard(f"its images are not of shape {self._shape}")
+        every = np.frombuffer(self._body, np.uint8)
+        steps = np.diff(starts)
+        if len(steps) and (steps != steps[0]).any():  # labels of very different lengths
+            both = np.stack([every[s : s + len(header) + length] for s in starts])
+        else:
+            step = int(steps[0]) if len(steps) else 0
+            both = as_strided(
+                every[starts[0] :],
+                shape=(len(starts), len(header) + length),
+                strides=(step, 1),
+                writeable=False,
+            )
+        if (both[:, : len(header)] != header).any():
+            raise BadShard(f"its images are not of shape {self._shape}")
+        return both[:, len(header) :]
+
+
+def read_shard(
+    storage: Storage, shard: Shard, encoding: str, shape: tuple[int, int, int]
+) -> Samples:
+    """Fetch and parse one shard.
+
+    Raises:
+        UserError: naming the shard, when it is missing or what comes is not what was written.
+    """
+    uri = f"{storage.uri}/{shard.key}"
+    complaint = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(0.2 * 2**attempt)
+        body = storage.read(shard.key)
+        SHARDS.inc()
+        BYTES.inc(len(body))
+        complaint = _mismatch(body, shard)
+        if not complaint:
+            try:
+                return Samples(body, shard, encoding, shape)
+            except BadShard as error:
+                raise UserError(f"the shard {uri} cannot be used: {error}") from error
+        MISMATCHES.inc()
+    raise UserError(
+        f"the shard {uri} is damaged: {complaint}; restore it or shard the source again"
+    )
+
+
+def _mismatch(body: bytes, shard: Shard) -> str:
+    if len(body) != shard.bytes:
+        return f"it has {len(body)} bytes where the manifest says {shard.bytes}"
+    found = hashlib.sha256(body).hexdigest()
+    if found != shard.sha256:
+        return f"its sha256 is {found[:12]}… where the manifest says {shard.sha256[:12]}…"
+    return ""

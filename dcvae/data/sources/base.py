@@ -1,0 +1,59 @@
+"""What every source of images can do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Loaded = bytes | npt.NDArray[np.uint8]
+
+
+class Item(NamedTuple):
+    """One image of a source, not yet read.
+
+    Attributes:
+        name: unique within the source, and the same at every look.
+        stamp: changes when the content does (size and time, a checksum, an etag).
+        label: number of the class, or None.
+        reference: what the source needs to load it.
+        bad: why it cannot be used, when that is known without reading it.
+    """
+
+    name: str
+    stamp: str
+    label: int | None
+    reference: Any = None
+    bad: str = ""
+
+
+class Source(ABC):
+    """Images with an order, read one at a time. Can be pickled; opens what it needs when needed.
+
+    Attributes:
+        uri: how the user named it.
+        name: of the data set.
+        channels: 1 or 3, unless the user wants otherwise.
+        splits: names, "train" first.
+        classes: names of the classes, or None without labels.
+    """
+
+    uri: str
+    name: str
+    channels: int = 3
+    splits: tuple[str, ...] = ("train", "test")
+    classes: list[str] | None = None
+    has_own_splits: ClassVar[bool] = True
+
+    @abstractmethod
+    def items(self, split: str) -> Iterator[Item]:
+        """The images of one split, lazily, always in the same order."""
+
+    @abstractmethod
+    def load(self, item: Item) -> Loaded:
+        """The image file's bytes, or decoded pixels: uint8 [H, W] or [H, W, C].
+
+        Raises:
+            BadImage: this one cannot be read; the others may.
+        """

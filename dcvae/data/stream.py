@@ -1,0 +1,264 @@
+"""The batches a model sees."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dcvae.data.manifest import Manifest
+from dcvae.data.order import Integers, Order, Place
+from dcvae.data.shard_reader import Samples, read_shard
+from dcvae.data.tar import BadShard
+from dcvae.errors import UserError
+from dcvae.storage import Storage
+
+_AHEAD = 4  # batches ready before they are asked for
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's part of a global batch.
+
+    images: uint8 [n, C, H, W], contiguous, 0-255. indices: int64 [n], number of each sample in
+    its split. labels: int64 [n], or None when the set has none. position: global position of the
+    global batch's first sample.
+    """
+
+    images: torch.Tensor
+    indices: torch.Tensor
+    labels: torch.Tensor | None
+    position: int
+
+
+class _Level:
+    """The shards of one split at one resolution, with what it takes to read them."""
+
+    def __init__(self, storage: Storage, manifest: Manifest, split: str, resolution: int) -> None:
+        self.storage = storage
+        self.shards = manifest.shards(split, resolution)
+        if not self.shards:
+            raise UserError(f"the split {split} of {storage.uri} is empty: it has no images")
+        self.sizes = [shard.samples for shard in self.shards]
+        self.firsts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
+        self.encoding = manifest.encoding[str(resolution)]
+        self.shape = (resolution, resolution, manifest.channels)
+
+    def read(self, number: int) -> Samples:
+        return read_shard(self.storage, self.shards[number], self.encoding, self.shape)
+
+    def collate(
+        self, numbers: Integers, samples: Integers, ready: dict[int, Samples], position: int
+    ) -> Batch:
+        """The batch of ``samples[i]`` of shard ``numbers[i]``; every shard must be ``ready``."""
+        pixels = np.empty((len(numbers), *self.shape), np.uint8)
+        labels = np.empty(len(numbers), np.int64)
+        labelled = True
+        # Runs of one shard: the samples come sorted by lane, and a lane seldom changes shards.
+        edges = np.flatnonzero(np.diff(numbers)) + 1
+        for run in np.split(np.arange(len(numbers)), edges):
+            shard = ready[int(numbers[run[0]])]
+            try:
+                shard.gather(samples[run], pixels[run[0] : run[-1] + 1])
+            except BadShard as error:
+                key = self.shards[int(numbers[run[0]])].key
+                raise UserError(f"the shard {self.storage.uri}/{key} is bad: {error}") from error
+            if shard.labels is None:
+                labelled = False
+            else:
+                labels[run] = shard.labels[samples[run]]
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        indices = torch.from_numpy(self.firsts[numbers] + samples)
+        return Batch(images, indices, torch.from_numpy(labels) if labelled else None, position)
+
+
+class Stream:
+    """Endless batches of one split at one resolution, in an order that depends on ``seed`` alone.
+
+    The sequence of global batches is the same for every world size, number of workers and
+    restart. Shards are fetched ahead of time by threads, as many at once as ``workers``.
+
+    Raises:
+        UserError: no such split or resolution, or an empty split; later, from the iterators of
+            :meth:`batches`, a damaged shard, by name.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        *,
+        split: str = "train",
+        resolution: int,
+        seed: int,
+        lanes: int = 8,
+        workers: int = 2,
+    ) -> None:
+        self._level = _Level(storage, manifest, split, resolution)
+        self._order = Order(self._level.sizes, seed, lanes)
+        self._workers = workers
+        self._runs: list[_Run] = []
+        self.wait_seconds = 0.0
+
+    @property
+    def samples(self) -> int:
+        """Samples in one epoch."""
+        return self._order.total
+
+    def batches(
+        self, position: int, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """This rank's parts of the global batches that begin at ``position``, without end.
+
+        Args:
+            position: samples already seen, counted over all epochs and ranks.
+            batch_size: samples of a global batch; ``world_size`` divides it.
+
+        Raises:
+            UserError: ``world_size`` does not divide ``batch_size``.
+        """
+        if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
+            raise UserError(
+                f"a batch of {batch_size} cannot be shared by {world_size} ranks: choose a "
+                "batch size that the number of ranks divides"
+            )
+        part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+        run = _Run(self._level, self._order, position, batch_size, part, self._workers)
+        self._runs.append(run)
+        return self._consume(run)
+
+    def close(self) -> None:
+        """Stop all threads. Iterators of this stream end."""
+        for run in self._runs:
+            run.stop()
+        self._runs.clear()
+
+    def _consume(self, run: "_Run") -> Iterator[Batch]:
+        try:
+            while True:
+                began = time.perf_counter()
+                batch = run.get()
+                self.wait_seconds += time.perf_counter() - began
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            run.stop()
+
+
+class _Run:
+    """One iteration: a thread that puts batches together, and a pool that fetches shards."""
+
+    def __init__(
+        self, level: _Level, order: Order, position: int, size: int, part: slice, workers: int
+    ) -> None:
+        self._level, self._order = level, order
+        self._position, self._size, self._part = position, size, part
+        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="shards")
+        self._lanes: dict[int, list[int]] = {}  # lane → the shards it holds
+        self._shards: dict[int, Future[Samples]] = {}
+        self._thread = threading.Thread(target=self._produce, name="stream", daemon=True)
+        self._thread.start()
+
+    def get(self) -> Batch | None:
+        """The next batch; None once stopped. Raises what went wrong in the threads."""
+        while not self._stopped.is_set():
+            try:
+                found = self._ready.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if isinstance(found, BaseException):
+                self.stop()
+                raise found
+            return found
+        return None
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _produce(self) -> None:
+        try:
+            position = self._position
+            while not self._stopped.is_set():
+                self._put(self._batch(position))
+                position += self._size
+        except BaseException as error:
+            if not self._stopped.is_set():
+                self._put(error)
+
+    def _put(self, item: Batch | BaseException) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._ready.put(item, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+
+    def _batch(self, position: int) -> Batch:
+        place = self._order.batch(position, self._size)
+        part = self._part
+        self._fetch(place)
+        numbers, samples = place.shards[part], place.samples[part]
+        ready = {n: self._shards[n].result() for n in set(numbers.tolist())}
+        return self._level.collate(numbers, samples, ready, position)
+
+    def _fetch(self, place: Place) -> None:
+        """Ask for the shards of this batch, then for those that come next in its lanes."""
+        part = self._part
+        columns = (place.lanes, place.epochs, place.slots, place.shards)
+        later = []
+        for lane, rows in _by_lane(np.stack([column[part] for column in columns], axis=1)):
+            held = [shard for _, _, _, shard in rows]
+            for number in held:
+                self._ask(number)
+            _, epoch, slot, _ = rows[-1]
+            later.append(self._order.next_shard(lane, epoch, slot))
+            self._lanes[lane] = [*held, later[-1]]
+        for number in later:
+            self._ask(number)
+        kept = {number for held in self._lanes.values() for number in held}
+        for number in set(self._shards) - kept:
+            self._shards.pop(number).cancel()
+
+    def _ask(self, number: int) -> None:
+        if number not in self._shards:
+            self._shards[number] = self._pool.submit(self._level.read, number)
+
+
+def _by_lane(rows: Integers) -> Iterator[tuple[int, list[list[int]]]]:
+    distinct = np.unique(rows, axis=0)  # sorted by lane, epoch, slot
+    for lane in np.unique(distinct[:, 0]):
+        yield int(lane), distinct[distinct[:, 0] == lane].tolist()
+
+
+def read_split(
+    storage: Storage, manifest: Manifest, split: str, resolution: int, batch_size: int
+) -> Iterator[Batch]:
+    """The whole split once, in order; the last batch may be smaller. For evaluation.
+
+    Raises:
+        UserError: no such split or resolution, or a damaged shard, by name.
+    """
+    level = _Level(storage, manifest, split, resolution)
+    total = sum(level.sizes)
+    ends = np.cumsum(level.sizes)
+    ready: dict[int, Future[Samples]] = {}
+    with ThreadPoolExecutor(1, thread_name_prefix="shards") as pool:
+        try:
+            for position in range(0, total, batch_size):
+                indices = np.arange(position, min(position + batch_size, total), dtype=np.int64)
+                numbers = np.searchsorted(ends, indices, side="right")
+                wanted = range(int(numbers[0]), min(int(numbers[-1]) + 2, len(level.shards)))
+                ready = {n: ready.get(n) or pool.submit(level.read, n) for n in wanted}
+                shards = {n: ready[n].result() for n in set(numbers.tolist())}
+                samples = indices - level.firsts[numbers]
+                yield level.collate(numbers, samples, shards, position)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
