@@ -3,12 +3,14 @@
 import logging
 import os
 import re
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 from dcvae.errors import UserError
@@ -37,16 +39,23 @@ def run_here(pipeline: Any, values: dict[str, object]) -> int:
     short = pipeline.name.removeprefix("dcvae-")
     process.adopt_orphans()
     try:
-        with process.stopping_on_sigterm(), _environment(_storage(pipeline, values)):
+        signal.signal(signal.SIGTERM, _interrupt)
+        with _environment(_storage(pipeline, values)):
             outputs = _run(pipeline, values)
             _show(outputs, RESULTS / short)
     except StepFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nStopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C: at any other exception, the runner first waits for its step to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
 
 
 def _storage(pipeline: Any, values: dict[str, object]) -> str:

@@ -1,7 +1,106 @@
 """Verbs that use a model: new images, and images through the model."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from dcvae.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dcvae.models import DCVAE
+
+_SIDE = 64  # pixels of a tile, if images are smaller
+
+Model = Annotated[
+    str, typer.Argument(help="A snapshot, a registered model or one of its versions.")
+]
+Out = Annotated[Path, typer.Option(help="PNG file to write.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's verbs."""
+    app.command()(sample)
+    app.command()(reconstruct)
+
+
+def sample(
+    model: Model,
+    out: Out,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to make.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal images.")] = 0,
+) -> None:
+    """Make new images and write them as one picture.
+
+    ```
+    dcvae sample s3://bucket/models/digits --out new.png
+    dcvae sample run/snapshots/000000176000 --out new.png -n 16 --seed 7
+    ```
+    """
+    _check(out)
+    import torch
+
+    import dcvae
+
+    loaded = dcvae.load(model)
+    with torch.inference_mode():
+        images = loaded.sample(count, generator=torch.Generator().manual_seed(seed))
+    _write(images, out, columns=max(1, round(count**0.5)))
+
+
+def reconstruct(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    out: Out,
+) -> None:
+    """Send images through a model; the picture shows each beside its reconstruction.
+
+    ```
+    dcvae reconstruct s3://bucket/models/digits four.png seven.png --out pairs.png
+    ```
+    """
+    _check(out)
+    import torch
+
+    import dcvae
+    from dcvae.evaluation.pictures import pairs
+
+    missing = [str(path) for path in images if not path.is_file()]
+    if missing:
+        raise UserError(f"there is no image file {missing[0]}")
+    loaded = dcvae.load(model)
+    inputs = torch.stack([_read(path, loaded) for path in images])
+    with torch.inference_mode():
+        outputs = loaded.reconstruct(inputs)
+    _write(pairs(inputs, outputs), out, columns=2 * max(1, round(len(images) ** 0.5)))
+
+
+def _check(out: Path) -> None:
+    """Refuse an impossible file before a model is loaded."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"the picture is a PNG file: name it like {out.with_suffix('.png')}")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {out.absolute().parent} to write {out.name} into")
+
+
+def _read(path: Path, model: "DCVAE") -> "Tensor":
+    """The image as the model takes it: [C, r, r] in [-1, 1]."""
+    import torch
+
+    from dcvae.data.images import BadImage, decode, to_square
+
+    try:
+        image = decode(path.read_bytes(), model.resolution)
+        pixels = to_square(image, model.resolution, model.config.model.channels)
+    except BadImage as error:
+        raise UserError(f"{path} cannot be used: {error}") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _write(images: "Tensor", out: Path, columns: int) -> None:
+    from dcvae.evaluation.pictures import png, sheet
+
+    out.write_bytes(png(sheet(images, columns, max(_SIDE, images.shape[-1]))))
+    print(out)

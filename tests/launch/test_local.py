@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,40 +13,9 @@ from dcvae.errors import UserError
 from dcvae.launch.lines import Progress
 from dcvae.launch.local import LocalRanks
 from dcvae.launch.ranks import RankError
+from tests.launch.a_rank import FOLDER
+from tests.processes import alive, noted, wait_until
 
-# A rank of its own kind: notes its number, says something, then does what it is told.
-RANK = """
-import os, signal, sys, time
-from pathlib import Path
-from dcvae.launch.lines import progress
-from dcvae.launch.process import die_with_parent
-
-die_with_parent()
-folder, task = Path(sys.argv[1]), sys.argv[2]
-rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-
-def stop(number, frame):
-    with (folder / f"stopped-{rank}").open("a") as file:
-        file.write("x")
-    sys.exit(143)
-
-signal.signal(signal.SIGTERM, stop)
-print("an ordinary line that no user should see")
-if rank == 0:
-    progress(7, 10, {"ranks": world})
-(folder / f"pid-{rank}").write_text(str(os.getpid()))
-(folder / f"agent-{rank}").write_text(str(os.getppid()))
-if task == "wait":
-    time.sleep(120)
-if task == "fail" and rank == 1:
-    print("about to fail", file=sys.stderr)
-    sys.exit(3)
-if task == "refuse" and rank == 1:
-    print("error: the data is not for this", file=sys.stderr)
-    sys.exit(2)
-if task != "well":
-    time.sleep(20)
-"""
 LAUNCHER = """
 import sys
 from dcvae.launch.local import LocalRanks
@@ -56,31 +24,14 @@ LocalRanks(2, grace=10).run(["a_rank", sys.argv[1], "wait"], lambda progress: No
 
 
 @pytest.fixture(autouse=True)
-def rank_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a_rank.py").write_text(RANK)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER))
     monkeypatch.setenv("DCVAE_LOGS", str(tmp_path / "logs"))
 
 
 def numbers(folder: Path) -> list[int]:
     """Process numbers of two ranks and their agent, once both ranks run."""
-    files = [folder / name for name in ("pid-0", "pid-1", "agent-0", "agent-1")]
-    wait_until(lambda: all(file.exists() and file.read_text() for file in files), 60)
-    return sorted({int(file.read_text()) for file in files})
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
+    return noted(*(folder / name for name in ("pid-0", "pid-1", "agent-0", "agent-1")))
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""The packages: what a cluster gets is pinned, typed, sized, and has no loose ends."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import components as kfp_components
+
+from components.base import IMAGE
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = ("digits", "celebahq")
+STEPS = {"shard", "train", "evaluate", "register"}
+
+
+@pytest.fixture(params=NAMES, scope="module")
+def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the command line writes."""
+    file = tmp_path_factory.mktemp("packages") / f"{request.param}.yaml"
+    done = run(request.param, "--compile", "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(file)
+    return file
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"pipelines/{name}.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def documents(package: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    spec, platforms = yaml.safe_load_all(package.read_text())
+    return spec, platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_the_sdk_loads_it_again(package: Path) -> None:
+    loaded = kfp_components.load_component_from_file(str(package))
+    assert loaded.name == f"dcvae-{package.stem}"
+
+
+def test_parameters_are_typed_described_and_have_defaults(package: Path) -> None:
+    spec, _ = documents(package)
+    for name, parameter in spec["root"]["inputDefinitions"]["parameters"].items():
+        assert parameter["parameterType"] in {"STRING", "NUMBER_INTEGER", "LIST", "STRUCT"}, name
+        assert "defaultValue" in parameter, name
+        assert parameter.get("description"), name
+
+
+def test_steps_are_pinned_sized_retried_and_never_cached_by_parameters(package: Path) -> None:
+    spec, platform = documents(package)
+    assert set(spec["root"]["dag"]["tasks"]) == STEPS
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
+        assert container["image"] == IMAGE
+        assert "pip install" not in " ".join(container["command"])
+        sizes = container["resources"]
+        for kind in ("Cpu", "Memory"):
+            assert sizes[f"resource{kind}Request"] == sizes[f"resource{kind}Limit"]
+        assert task["retryPolicy"]["maxRetryCount"] == 3
+        assert not task["cachingOptions"].get("enableCache", False)
+        assert task["taskInfo"]["name"] != name
+        settings = platform[f"exec-{name}"]
+        assert settings["secretAsEnv"][0]["optional"]
+        mounts = {mount["mountPath"] for mount in settings["emptyDirMounts"]}
+        assert mounts == {"/tmp", "/dev/shm"}
+
+
+def test_the_image_is_pinned_to_this_version() -> None:
+    assert IMAGE.rpartition(":")[2] not in ("", "latest")
+
+
+def test_no_parameter_dangles(package: Path) -> None:
+    spec, _ = documents(package)
+    text = json.dumps(spec)
+    assert "pipelinechannel--" not in text
+    declared = set(spec["root"]["inputDefinitions"]["parameters"])
+    used: set[str] = set()
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        component = spec["components"][f"comp-{name}"]
+        given = task["inputs"]["parameters"]
+        assert set(given) == set(component["inputDefinitions"]["parameters"])
+        for value in given.values():
+            if "componentInputParameter" in value:
+                used.add(value["componentInputParameter"])
+            elif "taskOutputParameter" in value:
+                source = value["taskOutputParameter"]
+                outputs = spec["components"][f"comp-{source['producerTask']}"]["outputDefinitions"]
+                assert source["outputParameterKey"] in outputs["parameters"]
+    assert used == declared
+
+
+def test_settings_become_defaults_and_the_image_can_be_chosen(tmp_path: Path) -> None:
+    file = tmp_path / "digits.yaml"
+    image = "registry.example/team/dcvae@sha256:" + "0" * 64
+    setting = 'settings=["training.seed=1"]'
+    done = run("digits", "--compile", "--output", str(file), "--image", image, "--set", setting)
+    assert done.returncode == 0, done.stderr
+    spec, _ = documents(file)
+    defaults = spec["root"]["inputDefinitions"]["parameters"]
+    assert defaults["settings"]["defaultValue"] == ["training.seed=1"]
+    executors = spec["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {image}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "error: one of the arguments --compile --local is required; see digits.py --help"),
+        (["--compile", "--set", "rank=2"], "no parameter 'rank' (did you mean ranks?)"),
+        (["--compile", "--set", "ranks"], "--set ranks is not of the form parameter=value"),
+        (["--compile", "--set", "ranks=two"], "ranks is written like 2"),
+        (["--compile", "--image", "dcvae"], "the image dcvae must be pinned"),
+        (["--compile", "--image", "dcvae:latest"], "the image dcvae:latest must be pinned"),
+        (["--compile", "--output", "{tmp}/x.json"], "a pipeline package is a .yaml file"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_sentence(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    done = run("digits", *(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_importing_a_pipeline_only_defines_it(name: str) -> None:
+    assert getattr(import_module(f"pipelines.{name}"), name).name == f"dcvae-{name}"
