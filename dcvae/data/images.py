@@ -2,7 +2,6 @@
 
 import io
 import warnings
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -174,20 +173,26 @@ def decode_stored(data: bytes, encoding: str, out: Pixels) -> None:
     Raises:
         BadImage: it is damaged or not of this size.
     """
-    resolution, _, channels = out.shape
     try:
         if encoding == "jpg":
             _decode_jpeg(data, out)
             return
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            wanted: tuple[Any, ...] = ((resolution, resolution), "L" if channels == 1 else "RGB")
-            if (image.size, image.mode) != wanted:
-                raise BadImage(f"{image.size} {image.mode} where {wanted} is due")
-            out[:] = np.asarray(image).reshape(out.shape)
+        _decode_png(data, out)
     except BadImage:
         raise
     except Exception as error:  # decoders of hostile bytes raise anything at all
         raise BadImage(f"damaged ({error})") from error
+
+
+def _decode_png(data: bytes, out: Pixels) -> None:
+    resolution, _, channels = out.shape
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    if (width, height) != (resolution, resolution):
+        raise BadImage(f"{width}x{height} pixels where {resolution} are due")
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        if image.mode != ("L" if channels == 1 else "RGB") or image.size != (width, height):
+            raise BadImage(f"of mode {image.mode} where {channels} channels are due")
+        out[:] = np.asarray(image).reshape(out.shape)
 
 
 def _decode_jpeg(data: bytes, out: Pixels) -> None:

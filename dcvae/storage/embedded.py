@@ -250,8 +250,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
+        process.wait(4)
+    except subprocess.TimeoutExpired:  # open connections can hold it up; no write is lost
         process.kill()
         process.wait()
 

@@ -1,6 +1,5 @@
 """Small shard sets."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,27 +8,8 @@ import pytest
 
 from dcvae.data.manifest import Manifest
 from dcvae.data.shard import shard
-from dcvae.data.sources import Item, Source
-from dcvae.data.sources.base import Loaded
 from dcvae.storage import Storage, open_storage
-
-
-class Painted(Source):
-    """``count`` images per split; every pixel of sample n says n."""
-
-    def __init__(self, count: int, side: int = 8, channels: int = 3, labelled: bool = True) -> None:
-        self.uri, self.name = f"painted:{count}", "painted"
-        self.count, self.side, self.channels = count, side, channels
-        self.classes = [str(n) for n in range(7)] if labelled else None
-
-    def items(self, split: str) -> Iterator[Item]:
-        for n in range(self.count if split == "train" else max(1, self.count // 5)):
-            yield Item(f"{split}-{n}", "1", n % 7 if self.classes else None, n)
-
-    def load(self, item: Item) -> Loaded:
-        image = np.full((self.side, self.side, self.channels), item.reference % 256, np.uint8)
-        image[..., 0] = item.reference // 256
-        return image if self.channels == 3 else image[..., 0]
+from tests.data.painted import Painted
 
 
 class ShardSet(NamedTuple):

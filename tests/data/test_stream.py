@@ -12,7 +12,8 @@ from dcvae.data.shard import shard
 from dcvae.data.stream import Batch, Stream, read_split
 from dcvae.errors import UserError
 from dcvae.storage import open_storage
-from tests.data.conftest import Painted, ShardSet
+from tests.data.conftest import ShardSet
+from tests.data.painted import Painted
 
 
 def take(source: ShardSet, count: int, position: int, batch: int, rank: int = 0, world: int = 1,
