@@ -149,16 +149,6 @@ def extract(
     return Features(torch.cat(values), torch.cat(logits) if logits else None)
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Images float in [-1, 1] as the 256 levels of a file, rounded to nearest."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def to_float(images: Tensor) -> Tensor:
-    """Images uint8 as float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
-
-
 def pixel_distance(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Root mean square difference of two batches ``(N, C, H, W)`` in [-1, 1], per image ``(N,)``.
 

@@ -1,16 +1,23 @@
 """Contact sheets: many images as one PNG, with transparent gaps that suit light and dark pages."""
 
 import io
-from collections.abc import Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from dcvae.evaluation.distances import to_uint8
-
 GAP = 0.06  # of a tile's side
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images float in [-1, 1] as the 256 levels of a file, rounded to nearest."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Images uint8 as float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
 
 
 def tiles(images: Tensor, side: int | None = None) -> Tensor:
@@ -30,17 +37,21 @@ def tiles(images: Tensor, side: int | None = None) -> Tensor:
     return to_uint8(x)
 
 
-def sheet(images: Tensor, columns: int, side: int | None = None) -> Image.Image:
-    """A contact sheet of ``images`` (float in [-1, 1]), row by row, as an RGBA picture."""
+def sheet(images: Tensor, columns: int, side: int | None = None, group: int = 0) -> Image.Image:
+    """A contact sheet of ``images`` (float in [-1, 1]), row by row, as an RGBA picture.
+
+    ``group`` columns at a time stand close together, with wider gaps between the groups.
+    """
     pieces = tiles(images, side)
     count, _, height, width = pieces.shape
     columns = min(columns, count)
-    rows = -(-count // columns)
     gap = max(1, round(GAP * width))
-    canvas = torch.zeros(4, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    between = [4 * gap if group and i and i % group == 0 else gap for i in range(columns)]
+    lefts = [sum(between[1 : i + 1]) + i * width for i in range(columns)]
+    canvas = torch.zeros(4, -(-count // columns) * (height + gap) - gap, lefts[-1] + width)
     canvas = canvas.to(torch.uint8)
     for i in range(count):
-        y, x = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        y, x = (i // columns) * (height + gap), lefts[i % columns]
         canvas[:3, y : y + height, x : x + width] = pieces[i]
         canvas[3, y : y + height, x : x + width] = 255
     return Image.fromarray(canvas.permute(1, 2, 0).numpy(), mode="RGBA")
@@ -49,11 +60,6 @@ def sheet(images: Tensor, columns: int, side: int | None = None) -> Image.Image:
 def pairs(inputs: Tensor, outputs: Tensor) -> Tensor:
     """Two batches ``(N, C, H, W)`` shuffled together: input, output, input, output …"""
     return torch.stack([inputs, outputs], dim=1).flatten(0, 1)
-
-
-def rows(groups: Sequence[Tensor]) -> Tensor:
-    """Rows of equally many images, one below the other, as one batch."""
-    return torch.cat(list(groups))
 
 
 def png(picture: Image.Image) -> bytes:

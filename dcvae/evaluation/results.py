@@ -106,6 +106,17 @@ class Evaluation(_Record):
         """Metric name → value."""
         return {name: metric.value for name, metric in self.metrics.items()}
 
+    def lines(self) -> list[str]:
+        """One line for each metric, for a terminal."""
+        width = max(map(len, self.metrics), default=0)
+        found = []
+        for name, metric in self.metrics.items():
+            floor = "" if metric.floor is None else f", real images {metric.floor:.4g}"
+            by = f", {metric.extractor}" if metric.extractor else ""
+            images = f"{metric.samples:,} images"
+            found.append(f"{name:<{width}}  {metric.value:<10.4g} ({images}{floor}{by})")
+        return found
+
     def digest(self) -> str:
         """Hex SHA-256 of weights, protocol and values: equal for a repeated measurement."""
         values = {name: metric.value for name, metric in self.metrics.items()}

