@@ -108,7 +108,10 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
             try:
                 outputs = pipeline(**values).outputs
             except RuntimeError as error:
-                raise StepFailed(_COLOUR.sub("", str(error))) from None
+                if not narrator.failed_step:
+                    raise StepFailed(_COLOUR.sub("", str(error))) from None
+                step = narrator.failed_step
+                raise StepFailed(f"the step {step} failed; what it said is above") from None
     if narrator.silent_failures:
         raise StepFailed(f"the runner skipped a step: {narrator.silent_failures[0]}")
     return {name: str(value) for name, value in outputs.items()}
@@ -122,9 +125,11 @@ class Narrator:
 
     def __init__(self, out: TextIO) -> None:
         self.silent_failures: list[str] = []
+        self.failed_step = ""
         self._out = out
         self._began = time.monotonic()
         self._rest = ""
+        self._skip_until = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -148,8 +153,10 @@ class Narrator:
             self._say(f"\n{started[1]}")
         elif ended := re.fullmatch(r"Task '(.+)' finished with status (\w+)", text):
             took = duration(time.monotonic() - self._began)
-            word = "done" if ended[2] == "SUCCESS" else "failed"
-            self._say(f"    {word} in {took}")
+            if ended[2] == "SUCCESS":
+                self._say(f"    done in {took}")
+            else:
+                self.failed_step = ended[1]
         elif record.levelno >= logging.WARNING:
             self._say(f"    {text}")
         return False
@@ -158,16 +165,28 @@ class Narrator:
         """Take what is printed, line by line."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            if line.strip(" -") and "[KFP Executor" not in line:
-                self._say(line)
+            self._hear(line)
         return len(text)
+
+    def _hear(self, line: str) -> None:
+        """Pass a line on, unless it is a rule, empty, or the executor talking to itself."""
+        if self._skip_until:
+            if line == self._skip_until:
+                self._skip_until = ""
+            elif line.strip() == "{" and self._skip_until == "{":
+                self._skip_until = line.replace("{", "}")
+        elif "[KFP Executor" in line:
+            self._skip_until = "{" if line.endswith("executor_input:") else ""
+        elif line.strip(" -"):
+            self._say(line)
 
     def flush(self) -> None:
         """Pass on what has come."""
         self._out.flush()
 
     def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        self._out.write(f"{line}\n")  # not print, which the runner replaces by its own
+        self._out.flush()
 
 
 def _show(outputs: dict[str, str], folder: Path) -> None:

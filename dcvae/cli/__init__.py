@@ -63,7 +63,7 @@ def _run(arguments: list[str] | None) -> int:
 
     try:
         with stopping_on_sigterm():
-            code: Any = app(arguments, standalone_mode=False)
+            code: Any = app(arguments, prog_name="dcvae", standalone_mode=False)
             return code if isinstance(code, int) else 0
     except UserError as error:
         return _failed(str(error), 2)

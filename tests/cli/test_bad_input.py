@@ -1,0 +1,127 @@
+"""Bad input: one clear sentence, exit code 2, nothing half-written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dcvae.cli import main
+from dcvae.storage.embedded import EmbeddedS3
+
+TRAIN = "train --preset smoke --out {new} --data"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shard set of digits at 4, 8 and 16 pixels."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    with pytest.raises(SystemExit) as ended:
+        main(["shard", "sklearn:digits", str(folder), "--resolution", "16"])
+    assert ended.value.code == 0
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The sentence with which the command refuses ``arguments``."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    output, errors = capsys.readouterr()
+    last = errors.splitlines()[-1]
+    assert ended.value.code == 2, errors
+    assert last.startswith("error: ")
+    assert output == ""
+    assert "Traceback" not in errors
+    return last
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("trian", "no such command 'trian'. Did you mean 'train'?; see dcvae --help"),
+        ("train --data x --out y", "missing option '--preset'; see dcvae train --help"),
+        (f"{TRAIN} {{digits}} --nproc two", "invalid value for '--nproc'"),
+        (f"{TRAIN} {{digits}} --nproc 0", "0 ranks cannot train"),
+        (f"{TRAIN} {{digits}} --nproc 3", "does not divide over 3 ranks"),
+        (f"{TRAIN} {{digits}} --set training.sede=1", "there is no setting 'training.sede'"),
+        (f"{TRAIN} {{digits}} --set training.seed", "is not of the form key=value"),
+        (f"{TRAIN} {{digits}} --set model.resolution=24", "model.resolution=24 is not a power"),
+        (f"{TRAIN} {{digits}} --set model.channels=3", "have 1 channels and the model has 3"),
+        (f"{TRAIN} {{nowhere}}", "nowhere holds no complete shard set"),
+        ("train --preset smok --data {digits} --out {new}", "did you mean smoke?"),
+        ("train --preset celeba128 --data {digits} --out {new}", "shard the images again"),
+        ("presets nothing", "there is no preset 'nothing'"),
+        ("shard {empty} {new} --resolution 16", "{empty}"),
+        ("shard {nowhere} {new} --resolution 16", "{nowhere}"),
+        ("shard sklearn:digits {new} --resolution 24", "24"),
+        ("shard sklearn:faces {new} --resolution 16", "sklearn:"),
+        ("shard sklearn:digits ftp://host/x --resolution 16", "s3:// or file://"),
+        ("evaluate {nowhere} --data {digits} --out {new}", "{nowhere}"),
+        (
+            "register {nowhere} --evaluation x --registry {new} --name a --maximum b",
+            "METRIC=NUMBER",
+        ),
+        ("register {nowhere} --evaluation x --registry {new} --name a", "{nowhere}"),
+        ("sample {nowhere} --out {new}/x.png", "there is no folder"),
+        ("sample {nowhere} --out {new}.jpg", "PNG"),
+        ("sample {nowhere} --out {new}.png", "there is no model at {nowhere}"),
+        ("reconstruct {nowhere} {nowhere}/a.png --out {new}.png", "there is no image file"),
+    ],
+)
+def test_one_sentence_and_nothing_written(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, sentence: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    names = {name: tmp_path / name for name in ("empty", "nowhere", "new")}
+    before = sorted(tmp_path.rglob("*"))
+    said = refused(capsys, *(word.format(digits=digits, **names) for word in line.split()))
+    assert sentence.format(**names) in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_files_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text").mkdir()
+    for number in range(20):
+        (tmp_path / "text" / f"{number}.png").write_text("these are words")
+    said = refused(
+        capsys, "shard", str(tmp_path / "text"), str(tmp_path / "new"), "--resolution", "16"
+    )
+    assert "not an image" in said
+    assert not list((tmp_path / "new").rglob("manifest.json"))
+    assert not list((tmp_path / "new").rglob("*.tar"))
+
+
+def test_a_manifest_of_the_future(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((digits / "manifest.json").read_text()) | {"format_version": 99}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    said = refused(capsys, *TRAIN.format(new=tmp_path / "run").split(), str(tmp_path))
+    assert "99" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_bucket(s3: EmbeddedS3, capsys: pytest.CaptureFixture[str]) -> None:
+    place = "s3://no-such-bucket/digits"
+    said = refused(capsys, "shard", "sklearn:digits", place, "--resolution", "16")
+    assert "no-such-bucket" in said
+
+
+def test_wrong_credentials(
+    s3_uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-this-one")
+    said = refused(capsys, "shard", "sklearn:digits", s3_uri, "--resolution", "16")
+    assert "credentials" in said
+    assert "not-this-one" not in said
+
+
+def test_the_doctor_names_what_is_wrong(
+    s3: EmbeddedS3, s3_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, code in ((s3_uri, 0), ("s3://no-such-bucket/x", 1)):
+        with pytest.raises(SystemExit) as ended:
+            main(["doctor", place])
+        assert ended.value.code == code
+        level = "ok   " if code == 0 else "fail "
+        assert f"\n{level} storage" in capsys.readouterr().out
