@@ -73,7 +73,7 @@ def _environment(storage: str) -> Iterator[None]:
         with _ending_steps(set()):
             yield
         return
-    with embedded_s3(HOME / "s3") as server:
+    with embedded_s3((HOME / "s3").absolute()) as server:
         server.create_bucket(bucket)
         os.environ.update(server.environment())
         print(f"S3 server at {server.endpoint}, its files in {HOME / 's3'}")
