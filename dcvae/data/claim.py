@@ -21,8 +21,16 @@ CLAIM = "unfinished.json"
 class Claim:
     """The right to write below ``storage``. Can be pickled."""
 
-    def __init__(self, storage: Storage, source: str, settings: Settings, survey: Survey) -> None:
-        self.storage = storage
+    def __init__(
+        self,
+        storage: Storage,
+        source: str,
+        settings: Settings,
+        survey: Survey,
+        base: str | None = None,
+    ) -> None:
+        """``base`` is the etag of the manifest that is to be replaced, if there is one."""
+        self.storage, self.base = storage, base
         self._settings = {"source": source, **asdict(settings)}
         state = {**self._settings, "source_fingerprint": survey.fingerprint}
         self._body = json.dumps(state, sort_keys=True, indent=1).encode()
@@ -58,7 +66,7 @@ class Claim:
         try:
             body = self.storage.read(CLAIM)
         except NotFound:
-            if self.storage.stat(MANIFEST) is None:
+            if not self._overtaken():
                 self.take()  # somebody tidied up
             return
         if body != self._body:
@@ -78,7 +86,7 @@ class Claim:
                 if present.size == len(body) and _same(self.storage.read(key), body):
                     return
                 self.check()
-                if self.storage.stat(MANIFEST):
+                if self._overtaken():
                     break
                 self.storage.write(key, body, if_match=present.etag)
                 return
@@ -89,6 +97,10 @@ class Claim:
     def release(self) -> None:
         """Give the claim up: the set is published."""
         self.storage.delete(CLAIM)
+
+    def _overtaken(self) -> bool:
+        present = self.storage.stat(MANIFEST)
+        return (present.etag if present else None) != self.base
 
     def _compare(self, body: bytes) -> None:
         try:

@@ -66,6 +66,8 @@ class Manifest(_Part):
 
     ``splits`` maps a split's name to, for each resolution (as text), the list of its shards.
     Shard *i* of a split holds the same samples in the same order at every resolution.
+    ``records`` counts the records beside the shards, ``<split>/index/shard-<i>.json``, which say
+    what each sample was made from. ``grown_from`` is the fingerprint of the version before.
     """
 
     format_version: Literal[1]
@@ -75,14 +77,14 @@ class Manifest(_Part):
     encoding: dict[str, Encoding]
     samples_per_shard: PositiveInt
     splits: dict[str, dict[str, list[Shard]]]
+    records: dict[str, NonNegativeInt]
     classes: list[str] | None
     skipped: list[Skipped]
     source: Source
     created_at: str
     dcvae_version: str
     fingerprint: Sha256
-    previous: Sha256 | None = None
-    version: NonNegativeInt = 0
+    grown_from: Sha256 | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":

@@ -83,9 +83,10 @@ class Task:
         )
 
 
-def tasks(source: Source, settings: Settings, split: str) -> Iterator[Task]:
-    """The shards of one split, lazily."""
-    items, first, index = source.items(split), 0, 0
+def chunks(
+    items: Iterator[Item], settings: Settings, split: str, index: int = 0, first: int = 0
+) -> Iterator[Task]:
+    """``items`` as shards, lazily; ``index`` and ``first`` are the first shard's."""
     while chunk := tuple(islice(items, settings.samples_per_shard)):
         yield Task(split, index, first, chunk)
         first += len(chunk)

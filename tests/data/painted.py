@@ -19,14 +19,17 @@ OPTIONS: Any = {"resolution": 8, "samples_per_shard": 16}
 class Painted(Source):
     """``count`` images per split; every pixel of sample n says n."""
 
-    def __init__(self, count: int, side: int = 8, channels: int = 3, labelled: bool = True) -> None:
-        self.uri, self.name = f"painted:{count}", "painted"
+    def __init__(
+        self, count: int, side: int = 8, channels: int = 3, labelled: bool = True, kind: str = ""
+    ) -> None:
+        self.kind = kind
+        self.uri, self.name = f"painted:{kind}{count}", "painted"
         self.count, self.side, self.channels = count, side, channels
         self.classes = [str(n) for n in range(7)] if labelled else None
 
     def items(self, split: str) -> Iterator[Item]:
         for n in range(self.count if split == "train" else max(1, self.count // 5)):
-            yield Item(f"{split}-{n}", "1", n % 7 if self.classes else None, n)
+            yield Item(f"{self.kind}{split}-{n}", "1", n % 7 if self.classes else None, n)
 
     def load(self, item: Item) -> Loaded:
         image = np.full((self.side, self.side, self.channels), item.reference % 256, np.uint8)
@@ -61,6 +64,6 @@ class Slow(Painted):
 
 def shard_quietly(uri: str, results: Any, count: int) -> None:
     try:
-        results.put(shard(Painted(count), uri, **OPTIONS).fingerprint)
+        results.put(shard(Painted(count, kind=str(count)), uri, **OPTIONS).fingerprint)
     except UserError as error:
         results.put(str(error))

@@ -65,6 +65,7 @@ def forged(
         {
             "format_version": 1, "name": "forged", "resolutions": [side], "channels": 3,
             "encoding": {str(side): encoding}, "samples_per_shard": 10, "splits": splits,
+            "records": {"train": 1},
             "classes": None, "skipped": [], "source": {"uri": "x", "fingerprint": "0" * 64},
             "created_at": "", "dcvae_version": "", "fingerprint": fingerprint(splits),
         }

@@ -1,0 +1,111 @@
+"""The manifest is written last: before it there is no set, after it the set is whole."""
+
+from datetime import UTC, datetime
+from typing import Literal, cast
+
+import dcvae
+from dcvae.data.build import Record
+from dcvae.data.claim import Claim
+from dcvae.data.manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Encoding,
+    Manifest,
+    Shard,
+    Skipped,
+    fingerprint,
+    load_manifest,
+    version_key,
+)
+from dcvae.data.manifest import Source as SourceEntry
+from dcvae.data.plan import Settings, Survey
+from dcvae.data.sources import Source
+from dcvae.errors import UserError
+from dcvae.storage import Conflict
+
+
+def manifest_of(
+    source: Source,
+    settings: Settings,
+    seen: Survey,
+    records: dict[str, list[Record]],
+    name: str,
+    grown_from: Manifest | None = None,
+) -> Manifest:
+    """The manifest of the shards in ``records``, after those of ``grown_from``.
+
+    Raises:
+        UserError: there is nothing to train on.
+    """
+    base = grown_from.splits if grown_from else {}
+    splits = {
+        split: {
+            str(r): [*base.get(split, {}).get(str(r), []), *_shards(made, r)]
+            for r in settings.resolutions
+        }
+        for split, made in records.items()
+    }
+    if not splits["train"][str(settings.resolution)]:
+        raise UserError(f"{source.uri} has no usable image to train on")
+    skipped = [
+        Skipped(split=split, name=item, reason=reason)
+        for split, made in records.items()
+        for record in made
+        for item, reason in record.skipped
+    ]
+    counted = {split: len(made) for split, made in records.items()}
+    if grown_from:
+        counted = {s: n + grown_from.records.get(s, 0) for s, n in counted.items()}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=name,
+        resolutions=settings.resolutions,
+        channels=cast(Literal[1, 3], settings.channels),
+        encoding={str(r): cast(Encoding, kind) for r, kind in settings.encoding.items()},
+        samples_per_shard=settings.samples_per_shard,
+        splits=splits,
+        records=counted,
+        classes=source.classes,
+        skipped=[*(grown_from.skipped if grown_from else []), *skipped],
+        source=SourceEntry(uri=source.uri, fingerprint=seen.fingerprint),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        dcvae_version=dcvae.__version__,
+        fingerprint=fingerprint(splits),
+        grown_from=grown_from.fingerprint if grown_from else None,
+    )
+
+
+def publish(manifest: Manifest, claim: Claim) -> Manifest:
+    """Write the manifest if nobody else has, and return the one that stands.
+
+    Raises:
+        UserError: a shard is gone, or another writer was first with other images.
+    """
+    storage = claim.storage
+    claim.check()
+    for split, levels in manifest.splits.items():
+        sizes = {info.key: info.size for info in storage.list(f"{split}/")}
+        for shard in (shard for shards in levels.values() for shard in shards):
+            if sizes.get(shard.key) != shard.bytes:
+                raise UserError(
+                    f"{storage.uri}/{shard.key} was removed or changed: run the same command again"
+                )
+    body = manifest.model_dump_json(indent=1).encode()
+    storage.write(version_key(manifest.fingerprint), body)
+    try:
+        storage.write(MANIFEST, body, if_absent=claim.base is None, if_match=claim.base)
+    except Conflict:
+        claim.release()
+        present = load_manifest(storage)
+        if present.fingerprint != manifest.fingerprint:
+            raise UserError(
+                f"{storage.uri} was finished by another writer with other images: choose another "
+                "destination"
+            ) from None
+        return present
+    claim.release()
+    return manifest
+
+
+def _shards(made: list[Record], resolution: int) -> list[Shard]:
+    return [record.shards[str(resolution)] for record in made if record.shards]
