@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -122,7 +123,7 @@ def _in_processes(
     """Make shards in ``workers`` processes, with few tasks waiting so that memory stays small."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
         running: dict[Future[Record], Task] = {}
         try:
             for task in missing:
@@ -147,7 +148,9 @@ def _finished(running: dict[Future[Record], Task]) -> Iterator[tuple[Task, Recor
         yield running.pop(future), future.result()
 
 
-def _start_worker() -> None:
-    """Die with the parent, and quietly on Ctrl-C."""
+def _start_worker(parent: int) -> None:
+    """Die with the parent, also when it is dead already, and quietly on Ctrl-C."""
     ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
