@@ -50,16 +50,16 @@ def _digits() -> Config:
     """The demonstration: scikit-learn's digits, grown 4 → 8 → 16 on two CPU cores."""
     return Config(
         preset="digits",
-        model=ModelConfig(resolution=16, channels=1, latent_dim=32, width_base=256, width_max=64),
-        objective=ObjectiveConfig(negatives=512),
+        model=ModelConfig(resolution=16, channels=1, latent_dim=16, width_base=128, width_max=32),
+        objective=ObjectiveConfig(negatives=512, kl_weight=1e-3),
         training=TrainingConfig(
             phases=(
-                Phase(resolution=4, images=16_000, batch_size=64),
-                Phase(resolution=8, images=32_000, fade_images=16_000, batch_size=64),
-                Phase(resolution=16, images=96_000, fade_images=16_000, batch_size=64),
+                Phase(resolution=4, images=8_000, batch_size=32),
+                Phase(resolution=8, images=20_000, fade_images=4_000, batch_size=32),
+                Phase(resolution=16, images=44_000, fade_images=4_000, batch_size=32),
             ),
             learning_rate=2e-3,
-            average_decay=0.995,
+            average_decay=0.99,
             log_images=4_000,
             sample_images=16_000,
             checkpoint_images=32_000,

@@ -70,8 +70,8 @@ class DualEncoder(nn.Module):
 
     def score(self, features: Features) -> Tensor:
         """Real/fake score [N] of one set of images; positive means real."""
-        statistics = minibatch_stddev(features.high)[:, -1:]
-        x = leaky_relu(self.top(features.high) + self.statistics(statistics))
+        statistics = self.statistics(minibatch_stddev(features.high))
+        x = leaky_relu(self.top(features.high) + statistics)
         x = leaky_relu(self.dense(x.flatten(1)))
         return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]
 

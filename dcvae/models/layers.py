@@ -28,6 +28,40 @@ class EqualizedConv2d(nn.Module):
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
+class UpConv2d(EqualizedConv2d):
+    """Nearest-neighbour upsampling by two and a 3 x 3 convolution, as one operation.
+
+    A transposed 4 x 4 convolution of stride 2 with overlapping taps summed: the same numbers for
+    4/9 of the arithmetic (the authors' own "fused scale").
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, 2H, 2W]."""
+        kernel = _box_sum(self.weight * self.scale).flip(2, 3).transpose(0, 1)
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class DownConv2d(EqualizedConv2d):
+    """A 3 x 3 convolution and averaging of 2 x 2 boxes, as one 4 x 4 convolution of stride 2."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
+        kernel = _box_sum(self.weight * (self.scale / 4))
+        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+def _box_sum(weight: Tensor) -> Tensor:
+    """Sum over 2 x 2 shifts of 3 x 3 kernels: [..., 3, 3] to [..., 4, 4]."""
+    rows = F.pad(weight, (0, 0, 1, 0)) + F.pad(weight, (0, 0, 0, 1))
+    return F.pad(rows, (1, 0)) + F.pad(rows, (0, 1))
+
+
 class EqualizedLinear(nn.Module):
     """Fully connected layer with equalized learning rate (section 4.1)."""
 
@@ -63,14 +97,20 @@ def downsample(x: Tensor) -> Tensor:
 
 
 def minibatch_stddev(x: Tensor, group: int = 4, eps: float = 1e-8) -> Tensor:
-    """Append one map with the standard deviation over groups of ``group`` images (section 3).
+    """Mean standard deviation of each image's group of ``group`` images (section 3), as a map.
 
-    Groups are contiguous images, so that ranks whose batches are multiples of ``group`` compute
-    what one rank computes on the whole batch; a last, shorter group is allowed.
+    Maps [N, C, H, W] to [N, 1, H, W]. Groups are contiguous images, so that ranks whose batches
+    are multiples of ``group`` compute what one rank computes on the whole batch; the last group
+    may be shorter.
     """
     n, _, h, w = x.shape
-    maps = [
-        chunk.var(dim=0, correction=0).add(eps).sqrt().mean().expand(len(chunk), 1, h, w)
-        for chunk in torch.split(x, min(group, n))
-    ]
-    return torch.cat([x, torch.cat(maps)], dim=1)
+    whole = n - n % group
+    statistics = []
+    if whole:
+        groups = x[:whole].reshape(whole // group, group, -1)
+        deviation = groups.var(dim=1, correction=0).add(eps).sqrt().mean(dim=1)
+        statistics.append(deviation.repeat_interleave(group))
+    if whole < n:
+        rest = x[whole:].flatten(1).var(dim=0, correction=0).add(eps).sqrt().mean()
+        statistics.append(rest.expand(n - whole))
+    return torch.cat(statistics).view(n, 1, 1, 1).expand(n, 1, h, w)

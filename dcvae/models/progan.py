@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
 from dcvae.models.layers import (
+    DownConv2d,
     EqualizedConv2d,
     EqualizedLinear,
+    UpConv2d,
     downsample,
     leaky_relu,
     pixel_norm,
@@ -58,7 +60,7 @@ class Decoder(nn.Module):
             if r > MIN_RESOLUTION:
                 inputs, outputs = width(config, r // 2), width(config, r)
                 self.block[str(r)] = nn.ModuleList(
-                    [EqualizedConv2d(inputs, outputs, 3), EqualizedConv2d(outputs, outputs, 3)]
+                    [UpConv2d(inputs, outputs), EqualizedConv2d(outputs, outputs, 3)]
                 )
             self.to_rgb[str(r)] = EqualizedConv2d(width(config, r), config.channels, 1, gain=1.0)
 
@@ -69,7 +71,7 @@ class Decoder(nn.Module):
         x = pixel_norm(leaky_relu(self.base(x)))
         coarse = x
         for r in [r for r in map(int, self.block) if r <= resolution]:
-            coarse, x = x, upsample(x)
+            coarse = x
             for convolution in cast(nn.ModuleList, self.block[str(r)]):
                 x = pixel_norm(leaky_relu(convolution(x)))
         image: Tensor = self.to_rgb[str(resolution)](x)
@@ -100,7 +102,7 @@ class Trunk(nn.Module):
             if r > MIN_RESOLUTION:
                 inputs, outputs = width(config, r), width(config, r // 2)
                 self.block[str(r)] = nn.ModuleList(
-                    [EqualizedConv2d(inputs, inputs, 3), EqualizedConv2d(inputs, outputs, 3)]
+                    [EqualizedConv2d(inputs, inputs, 3), DownConv2d(inputs, outputs)]
                 )
 
     def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
@@ -114,7 +116,7 @@ class Trunk(nn.Module):
         for r in sorted((r for r in map(int, self.block) if r <= resolution), reverse=True):
             first, second = self._convolutions(r)
             x = leaky_relu(first(x))
-            x = leaky_relu(downsample(second(x)))
+            x = leaky_relu(second(x))
             if r == resolution and fade < 1:
                 previous = self.from_rgb[str(r // 2)](downsample(images))
                 x = leaky_relu(previous).lerp(x, fade)

@@ -19,4 +19,4 @@ def to_model(images: Tensor, device: torch.device, flips: Tensor | None, fade: f
         x = torch.where(mirrored, x.flip(3), x)
     if fade < 1:
         x = upsample(downsample(x)).lerp(x, fade)
-    return x
+    return x.contiguous(memory_format=torch.channels_last)

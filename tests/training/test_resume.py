@@ -1,0 +1,145 @@
+"""The real command, killed and run again, ends with the bytes of a run that was never disturbed."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dcvae.data.shard import shard
+
+TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
+SETTINGS = ["--set", "training.checkpoint_images=32"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    shard("sklearn:digits", str(folder), resolution=8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("undisturbed")
+    finished = subprocess.run(command(digits, run), capture_output=True, text=True, timeout=200)
+    assert finished.returncode == 0, finished.stderr
+    return run
+
+
+def command(data: Path, out: Path) -> list[str]:
+    return [*TRAIN, "--data", str(data), "--out", str(out), *SETTINGS]
+
+
+def test_the_run_folder_has_what_it_promises(undisturbed: Path) -> None:
+    result = json.loads((undisturbed / "result.json").read_text())
+    assert result["images"] == 192
+    assert (undisturbed / result["snapshot"] / "model.safetensors").stat().st_size > 10_000
+    assert (undisturbed / "samples" / "000000000192.png").read_bytes().startswith(b"\x89PNG")
+    assert (undisturbed / "reconstructions" / "000000000192.png").exists()
+    lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines] == list(range(32, 193, 32))
+    assert {"kl", "gan_generator", "instance_high", "images_per_second"} <= lines[0].keys()
+
+
+def test_kill_9_of_a_rank_then_the_same_command(
+    digits: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    first = subprocess.Popen(
+        command(digits, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(tmp_path / "checkpoints" / "000000000096" / "COMMIT.json", first)
+    victims = ranks_below(first.pid)
+    assert len(victims) == 2
+    os.kill(victims[1], signal.SIGKILL)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode not in (0, 2)
+    assert "SIGKILL" in errors
+    assert not (tmp_path / "result.json").exists()
+
+    again = subprocess.run(command(digits, tmp_path), capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    assert final_state(tmp_path) == final_state(undisturbed)
+    assert metrics(tmp_path) == metrics(undisturbed)
+
+
+def test_sigterm_checkpoints_and_asks_for_a_restart(
+    digits: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    first = subprocess.Popen(
+        command(digits, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(tmp_path / "checkpoints" / "000000000032" / "COMMIT.json", first)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    assert not ranks_below(first.pid)
+    again = subprocess.run(command(digits, tmp_path), capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    assert final_state(tmp_path) == final_state(undisturbed)
+
+
+def test_a_folder_with_another_run_is_refused(digits: Path, undisturbed: Path) -> None:
+    other = [*command(digits, undisturbed), "--set", "training.seed=7"]
+    finished = subprocess.run(other, capture_output=True, text=True, timeout=200)
+    assert finished.returncode == 2
+    assert "another configuration" in finished.stderr
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"no {file}"
+        time.sleep(0.01)
+
+
+def ranks_below(pid: int) -> list[int]:
+    """Rank processes of this run, by number."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"dcvae.training" in words and ancestors(int(entry.name)) & {pid}:
+            rank = next((v[5:] for v in environment if v.startswith(b"RANK=")), None)
+            if rank is not None:
+                found[int(rank)] = int(entry.name)
+    return [found[rank] for rank in sorted(found)]
+
+
+def ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid > 1:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            break
+        pid = int(stat.rpartition(")")[2].split()[1])
+        found.add(pid)
+    return found
+
+
+def final_state(run: Path) -> dict[str, str]:
+    """Hashes of the last checkpoint (weights, averages, keys, queues, moments) and snapshot."""
+    files = [
+        run / "checkpoints" / "000000000192" / "networks.safetensors",
+        run / "checkpoints" / "000000000192" / "optimizers.safetensors",
+        run / "snapshots" / "000000000192" / "model.safetensors",
+    ]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    """Every line but what depends on the clock."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["images_per_second"], line["data_wait_seconds"]
+    return lines
