@@ -1,8 +1,8 @@
 """Distances between two sets of images, on features: Fréchet, kernel, precision and recall.
 
 The kernel distance, precision, recall and the Inception score are torch-fidelity's functions. The
-Fréchet distance is computed here with symmetric eigenproblems (real by construction, twice as
-fast); on the same features it equals torch-fidelity's.
+Fréchet distance is computed here with symmetric eigenproblems (real by construction, and faster);
+on the same features it equals torch-fidelity's.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,10 +41,14 @@ class Statistics:
 
     mean: Matrix
     cov: Matrix
+    centred: Matrix | None = None
+    """``F (N, d)`` with ``FᵀF = cov``, kept when the set has fewer images than dimensions."""
 
     @cached_property
-    def root(self) -> Matrix:
-        """The symmetric square root of ``cov``."""
+    def factor(self) -> Matrix:
+        """Some ``F (r, d)`` with ``FᵀF = cov``: the centred features or the symmetric root."""
+        if self.centred is not None:
+            return self.centred
         eigenvalues, vectors = np.linalg.eigh(self.cov)
         root: Matrix = (vectors * np.sqrt(eigenvalues.clip(0))) @ vectors.T
         return root
@@ -52,20 +56,24 @@ class Statistics:
     @classmethod
     def of(cls, features: Tensor) -> "Statistics":
         """From features ``(N, d)``, N of 2 or more."""
-        if len(features) < 2:
+        n, d = features.shape
+        if n < 2:
             raise UserError("a Fréchet distance needs 2 images or more in each set")
-        x = features.double().numpy()
-        return cls(mean=x.mean(axis=0), cov=np.cov(x, rowvar=False).reshape(x.shape[1], -1))
+        x: Matrix = features.double().numpy()
+        centred: Matrix = (x - x.mean(axis=0)) / np.sqrt(n - 1)
+        return cls(x.mean(axis=0), centred.T @ centred, centred if n < d else None)
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
     """``|μa - μb|² + Tr(A + B - 2 (A B)^½)`` (Dowson and Landau 1982, Eq. 16).
 
-    ``(A B)^½`` has the trace of ``(A^½ B A^½)^½``, whose matrix is symmetric. The value is biased
-    upwards by small sets: beside it belongs the distance of two real sets of the same size.
+    With ``A = FᵀF``, ``A B`` and the symmetric ``F B Fᵀ`` have the same eigenvalues but for zeros,
+    so the trace of the root is the sum of their square roots: real by construction, and quick for
+    small sets. The value is biased upwards by small sets: beside it belongs the distance of two
+    real sets of the same size.
     """
     mean = float(np.sum((a.mean - b.mean) ** 2))
-    eigenvalues = np.linalg.eigvalsh(a.root @ b.cov @ a.root)
+    eigenvalues = np.linalg.eigvalsh(a.factor @ b.cov @ a.factor.T)
     cross = float(np.sqrt(eigenvalues.clip(0)).sum())
     return mean + float(np.trace(a.cov) + np.trace(b.cov)) - 2 * cross
 

@@ -10,21 +10,15 @@ import torch
 from torch import Tensor
 
 from dcvae.errors import UserError
-from dcvae.evaluation.distances import (
-    Features,
-    extract,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    pixel_distance,
-    precision_recall,
-)
-from dcvae.evaluation.extractors import INCEPTION, Extractor
+from dcvae.evaluation.distances import Features, extract, pixel_distance
+from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.images import Images
 from dcvae.evaluation.perceptual import Perceptual, path_length
 from dcvae.evaluation.pictures import to_float, to_uint8
 from dcvae.evaluation.probe import Probe, probe
+from dcvae.evaluation.reference import Reference
 from dcvae.evaluation.results import Metric, Protocol
+from dcvae.evaluation.sets import SetDistances, reading_order
 from dcvae.models import DCVAE
 from dcvae.progress import Report
 
@@ -44,6 +38,19 @@ class Measured:
     """As many from the prior."""
 
 
+@dataclass
+class _Pass:
+    """What the pass over the split gathers, batch by batch."""
+
+    real: list[Features] = field(default_factory=list)
+    reconstructed: list[Features] = field(default_factory=list)
+    latents: list[Tensor] = field(default_factory=list)
+    labels: list[Tensor] = field(default_factory=list)
+    pixel: list[Tensor] = field(default_factory=list)
+    perceptual: list[Tensor] = field(default_factory=list)
+    shown: list[Tensor] = field(default_factory=list)
+
+
 class Measurement:
     """One model measured by one protocol."""
 
@@ -55,7 +62,9 @@ class Measurement:
         extractor: Extractor,
         perceptual: Perceptual | None = None,
         report: Report | None = None,
+        reference: Reference | None = None,
     ) -> None:
+        self.reference = reference or Reference(None)
         self.model, self.images, self.protocol = model, images, protocol
         self.extractor, self.perceptual = extractor, perceptual
         self.report = report or (lambda done, total, what: None)
@@ -68,46 +77,46 @@ class Measurement:
         real, reconstructed, latents, labels = self._real_pass()
         sampled = self._prior_pass()
         train, train_latents, train_labels = self._training_pass(labels is not None)
-        floors = self._set_distances("", train, real, None) if train else {}
-        for kind, features in (("sampling", sampled), ("reconstruction", reconstructed)):
-            self.found.metrics |= self._set_distances(kind, features, real, floors)
+        self.report(0, None, "distances")
+        distances = SetDistances(self.extractor, self.protocol, real, train)
+        self.found.metrics |= distances.metrics("sampling", sampled)
+        self.found.metrics |= distances.metrics("reconstruction", reconstructed)
         if labels is not None and train_labels is not None and train_latents is not None:
             self._probe(train_latents, train_labels, latents, labels)
         if self.perceptual:
             self._path_length(self.perceptual)
-        self.found.metrics = dict(sorted(self.found.metrics.items(), key=_reading_order))
+        self.found.metrics = dict(sorted(self.found.metrics.items(), key=reading_order))
         return self.found
 
     def _real_pass(self) -> tuple[Features, Features, Tensor, Tensor | None]:
         """The split and its reconstructions: features of both, latents, labels."""
-        reconstructions: list[Features] = []
-        latents: list[Tensor] = []
-        labels: list[Tensor] = []
-        pixel: list[Tensor] = []
-        perceptual: list[Tensor] = []
-        shown: list[Tensor] = []
-
-        def stream() -> Iterator[Tensor]:
-            p = self.protocol
-            for images, batch_labels in self.images.choice(p.split, p.samples, p.seed):
-                x = to_float(images).to(self.device)
-                mu, _ = self.model.encode(x)
-                y = self._finite(self.model.decode(mu))
-                latents.append(mu.float().cpu())
-                pixel.append(pixel_distance(x, y).cpu())
-                if self.perceptual:
-                    perceptual.append(self.perceptual.distance(x, y))
-                if batch_labels is not None:
-                    labels.append(batch_labels)
-                if sum(map(len, shown)) < SHOWN:
-                    shown.append(to_float(images))
-                reconstructions.append(extract([to_uint8(y)], self.extractor))
-                yield images
-
-        real = extract(stream(), self.extractor, self._counter("reconstructions"))
-        self.found.inputs = torch.cat(shown)[:SHOWN]
-        self._add_image_distances(torch.cat(pixel), perceptual)
-        return real, _joined(reconstructions), torch.cat(latents), _cat(labels)
+        p, found = self.protocol, _Pass()
+        key = self.reference.key(p.split, p.samples, p, self.extractor)
+        known = self.reference.get(key, p.samples)
+        tell = self._counter("reconstructions")
+        for images, labels in self.images.choice(p.split, p.samples, p.seed):
+            x = to_float(images).to(self.device)
+            mu, _ = self.model.encode(x)
+            y = self._finite(self.model.decode(mu))
+            found.latents.append(mu.float().cpu())
+            found.pixel.append(pixel_distance(x, y).cpu())
+            if self.perceptual:
+                found.perceptual.append(self.perceptual.distance(x, y))
+            if labels is not None:
+                found.labels.append(labels)
+            if sum(map(len, found.shown)) < SHOWN:
+                found.shown.append(to_float(images))
+            if known is None:
+                found.real.append(extract([images], self.extractor))
+            found.reconstructed.append(extract([to_uint8(y)], self.extractor))
+            tell(len(images))
+        real = known or _joined(found.real)
+        if known is None:
+            self.reference.put(key, real)
+        self.found.inputs = torch.cat(found.shown)[:SHOWN]
+        self._add_image_distances(torch.cat(found.pixel), found.perceptual)
+        latents, labels = torch.cat(found.latents), _cat(found.labels)
+        return real, _joined(found.reconstructed), latents, labels
 
     def _prior_pass(self) -> Features:
         """Images decoded from the prior, as many as there are real ones."""
@@ -134,67 +143,25 @@ class Measurement:
         if other is None:
             return None, None, None
         p = self.protocol
-        wanted = max(p.samples, PROBE_IMAGES if labelled else 0)
-        total = self.images.count(other, wanted)
-        left = self.images.count(other, p.samples)
-        # The floor's images are the first of a random order, whatever order the split has.
+        count = self.images.count(other, p.samples)
+        key = self.reference.key(other, count, p, self.extractor)
+        floor = self.reference.get(key, count)
+        if floor is None:
+            tell = self._counter("other real images", count)
+            batches = (images for images, _ in self.images.choice(other, count, p.seed))
+            floor = extract(batches, self.extractor, tell)
+            self.reference.put(key, floor)
+        if not labelled:
+            return floor, None, None
         latents: list[Tensor] = []
         labels: list[Tensor] = []
-        floor: list[Tensor] = []
-        tell = self._counter("training images", total)
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(p.seed))
-        for_floor = torch.zeros(total, dtype=torch.bool)
-        for_floor[order[:left]] = True
-        at = 0
-        for images, batch_labels in self.images.choice(other, wanted, p.seed):
-            mine = for_floor[at : at + len(images)]
-            at += len(images)
-            if mine.any():
-                floor.append(extract([images[mine]], self.extractor).values)
+        tell = self._counter("latents for the probe", self.images.count(other, PROBE_IMAGES))
+        for images, batch_labels in self.images.choice(other, PROBE_IMAGES, p.seed):
             if batch_labels is not None:
                 latents.append(self.model.encode(to_float(images).to(self.device))[0].float().cpu())
                 labels.append(batch_labels)
             tell(len(images))
-        return Features(torch.cat(floor), None), _cat(latents), _cat(labels)
-
-    def _set_distances(
-        self, kind: str, ours: Features, real: Features, floors: dict[str, Metric] | None
-    ) -> dict[str, Metric]:
-        """Distances of a set to the real one; ``floors`` are those of a set of real images."""
-        self.report(0, None, f"distances of {kind or 'real images'}")
-        e = self.extractor
-        official = e.name == INCEPTION
-        precision, recall = precision_recall(ours.values, real.values)
-        values: dict[str, tuple[float, str]] = {
-            "fid" if official else f"fd_{e.slug}": (
-                frechet_distance(ours.statistics, real.statistics),
-                "Fréchet distance of features to the real images of the split",
-            ),
-            "kid" if official else f"kd_{e.slug}": (
-                kernel_distance(ours.values, real.values, self.protocol.seed),
-                "squared MMD with a cubic kernel, unbiased",
-            ),
-            f"precision_{e.slug}": (precision, "share that lies among real images, k = 3"),
-            f"recall_{e.slug}": (recall, "share of real images that lie among them, k = 3"),
-        }
-        if official and ours.logits is not None:
-            values["is"] = inception_score(ours.logits)[0], "Inception score, 10 splits"
-        return {
-            f"{name}_{kind}": Metric(
-                value=value,
-                samples=len(ours),
-                split=self.protocol.split,
-                floor=floors[f"{name}_"].value if floors and f"{name}_" in floors else None,
-                floor_samples=floors[f"{name}_"].samples
-                if floors and f"{name}_" in floors
-                else None,
-                extractor=e.name,
-                extractor_sha256=e.sha256,
-                better="higher" if name.startswith(("precision", "recall", "is")) else "lower",
-                definition=definition,
-            )
-            for name, (value, definition) in values.items()
-        }
+        return floor, _cat(latents), _cat(labels)
 
     def _add_image_distances(self, pixel: Tensor, perceptual: list[Tensor]) -> None:
         split = self.protocol.split
@@ -301,23 +268,3 @@ def _joined(parts: list[Features]) -> Features:
 
 def _cat(parts: list[Tensor]) -> Tensor | None:
     return torch.cat(parts) if parts else None
-
-
-def _reading_order(item: tuple[str, Metric]) -> tuple[int, str]:
-    """Set distances first, then distances of images, then the probe."""
-    name = item[0]
-    first = (
-        "fid_",
-        "fd_",
-        "is_",
-        "kid_",
-        "kd_",
-        "precision",
-        "recall",
-        "pixel",
-        "perceptual",
-        "ppl",
-        "probe",
-    )
-    place = next((i for i, start in enumerate(first) if name.startswith(start)), len(first))
-    return place, name.replace("sampling", "0sampling").replace("mean", "0mean")

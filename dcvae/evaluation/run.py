@@ -45,6 +45,7 @@ def evaluate(
     latent_clamp: float | None = None,
     perceptual: str | None = None,
     perceptual_weights: str | None = None,
+    reference: str | None = None,
     batch_size: int = 64,
     device: str = "cpu",
 ) -> Evaluation:
@@ -63,6 +64,8 @@ def evaluate(
             they are not clamped, as in the paper.
         perceptual: ``vgg16`` or ``vgg16-hed`` to measure perceptual distance and path length too.
         perceptual_weights: that network's file.
+        reference: URI of a folder that keeps the features of real images between evaluations; by
+            default they are made anew.
 
     Raises:
         UserError: the snapshot, the data or the weights are missing, damaged or do not fit.
@@ -96,11 +99,13 @@ def evaluate(
 
     from dcvae.evaluation.images import Images
     from dcvae.evaluation.measure import Measurement
+    from dcvae.evaluation.reference import Reference
     from dcvae.evaluation.report import write_report
 
     model = load_snapshot(source, device)
     images = Images(open_storage(data), manifest, resolution, batch_size)
-    measured = Measurement(model, images, protocol, tool, network, progress).run()
+    kept = Reference(open_storage(reference) if reference else None)
+    measured = Measurement(model, images, protocol, tool, network, progress, kept).run()
     evaluation = Evaluation(
         snapshot=Snapshot(
             uri=snapshot,

@@ -31,6 +31,8 @@ class Event(BaseModel):
     """The champion before."""
     reason: str
     thresholds: dict[str, float] = {}
+    data: str | None = None
+    """Where the champion was to be measured again if it had to be."""
 
 
 class State(BaseModel):

@@ -46,6 +46,7 @@ def register(
     name: str,
     thresholds: dict[str, float] | None = None,
     lineage: dict[str, Any] | None = None,
+    data: str | None = None,
 ) -> Registration:
     """Registers a snapshot with its evaluation as a version of ``name``, and judges it.
 
@@ -57,6 +58,9 @@ def register(
         evaluation: URI of the folder with its ``evaluation.json``.
         thresholds: metric name → largest value that the gate lets pass.
         lineage: what else is known of its origin (run, code version, pipeline run).
+        data: URI of the shard set of the evaluation. When the champion was measured by another
+            protocol, for example on older data, it is measured again on this set, so that the two
+            can be compared. Without it, such a champion stays.
 
     Raises:
         UserError: the weights are damaged or not the evaluated ones, a threshold's metric was not
@@ -75,8 +79,9 @@ def register(
         if version is None:
             _upload(model.child(*draft.folder.split("/")), weights, config, measured, draft, name)
             version = claim(model, draft, after=seen)
-    state = decide(model, lambda state: _gate(model, state, version, limits))
-    event = _last_event(state, version, limits)
+    state = decide(model, lambda state: _gate(model, state, version, limits, data))
+    event = _decided(state, version, limits, data)
+    assert event is not None, "decide() wrote the event or found it"
     uri = join(registry, name, "versions", str(version.version))
     return Registration(version.version, uri, event.moved, event.reason, event.previous)
 
@@ -144,12 +149,15 @@ def _upload(
 
 
 def _gate(
-    model: Storage, state: State, version: Version, thresholds: dict[str, float]
+    model: Storage, state: State, version: Version, thresholds: dict[str, float], data: str | None
 ) -> Event | None:
-    if _decided(state, version, thresholds):
+    if _decided(state, version, thresholds, data):
         return None
-    champion = read_version(model, state.version).evaluation if state.version else None
-    verdict = judge(version.evaluation, champion, state.version, thresholds)
+    champion = read_version(model, state.version) if state.version else None
+    measured = champion.evaluation if champion else None
+    if champion and data and champion.evaluation.protocol != version.evaluation.protocol:
+        measured = _measured_alike(model, champion, version.evaluation, data)
+    verdict = judge(version.evaluation, measured, state.version, thresholds)
     return Event(
         at=now(),
         by="gate",
@@ -158,19 +166,35 @@ def _gate(
         previous=state.version,
         reason=verdict.reason,
         thresholds=thresholds,
+        data=data,
     )
 
 
-def _decided(state: State, version: Version, thresholds: dict[str, float]) -> Event | None:
-    """The gate's earlier decision about this version under these thresholds."""
+def _measured_alike(model: Storage, champion: Version, like: Evaluation, data: str) -> Evaluation:
+    """The champion measured again by the candidate's protocol; kept, so that it is done once."""
+    from dcvae.evaluation import evaluate
+
+    protocol = like.protocol
+    out = join(model.uri, "comparisons", f"{champion.version:06d}-{protocol.digest()[:16]}")
+    return evaluate(
+        join(model.uri, "versions", str(champion.version)),
+        data,
+        out,
+        extractor=protocol.extractor,
+        samples=protocol.samples,
+        split=protocol.split,
+        seed=protocol.seed,
+        latent_clamp=protocol.latent_clamp,
+        perceptual=protocol.perceptual,
+    )
+
+
+def _decided(
+    state: State, version: Version, thresholds: dict[str, float], data: str | None
+) -> Event | None:
+    """The gate's earlier decision about this version, if it was asked the same."""
     for event in reversed(state.events):
-        same = event.version == version.version and event.thresholds == thresholds
-        if event.by == "gate" and same:
+        asked = event.version == version.version, event.thresholds == thresholds, event.data == data
+        if event.by == "gate" and all(asked):
             return event
     return None
-
-
-def _last_event(state: State, version: Version, thresholds: dict[str, float]) -> Event:
-    event = _decided(state, version, thresholds)
-    assert event is not None, "decide() wrote the event or found it"
-    return event

@@ -103,7 +103,12 @@ def test_a_choice_is_random_without_repetition_and_nested(digits):
 
 def test_progress_reaches_its_end(evaluated):
     _, _, _, calls = evaluated
-    for what, total in (("reconstructions", 100), ("samples", 100), ("training images", 1438)):
+    for what, total in (
+        ("reconstructions", 100),
+        ("samples", 100),
+        ("other real images", 100),
+        ("latents for the probe", 1438),
+    ):
         mine = [call[:2] for call in calls if call[2] == what]
         assert mine[0] == (0, total)
         assert mine[-1] == (total, total)
@@ -121,6 +126,32 @@ def test_numbers_do_not_depend_on_the_batch(evaluated, digits, tmp_path):
     other = evaluate(snapshot, digits, str(tmp_path), samples=100, batch_size=37)
     for name, metric in other.metrics.items():
         assert metric.value == pytest.approx(result.metrics[name].value, rel=1e-3, abs=1e-3), name
+
+
+def test_kept_features_of_real_images_give_the_same_numbers(evaluated, digits, tmp_path):
+    snapshot, _, _, _ = evaluated
+    kept, calls = str(tmp_path / "reference"), []
+
+    def run(out):
+        calls.clear()
+        return evaluate(
+            snapshot,
+            digits,
+            str(tmp_path / out),
+            samples=16,
+            reference=kept,
+            progress=lambda *call: calls.append(call[2]),
+        ).values()
+
+    first = run("1")
+    assert "other real images" in calls
+    files = sorted(Path(kept).rglob("*.safetensors"))
+    assert len(files) == 2  # the split's and the floor's
+    assert run("2") == first
+    assert "other real images" not in calls
+    for file in files:
+        file.write_bytes(b"not features")
+    assert run("3") == first
 
 
 def test_clamped_latents_are_another_protocol(evaluated, digits, tmp_path):

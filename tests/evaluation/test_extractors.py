@@ -73,7 +73,7 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
             return (Path.touch, (tmp_path / "exploded",))
 
     path = tmp_path / "weights.pth"
-    path.write_bytes(pickle.dumps(Bomb()))
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(pickle.UnpicklingError):
         load_weights(path, "")
     assert not (tmp_path / "exploded").exists()
