@@ -52,6 +52,22 @@ def transient(error: Exception) -> bool:
     return isinstance(error, TRANSIENT)
 
 
+def seconds(variable: str, default: float) -> float:
+    """A duration from the environment.
+
+    Raises:
+        UserError: it is not a positive number.
+    """
+    text = os.environ.get(variable, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UserError(f"{variable} is {text!r}: give a number of seconds above 0")
+    return value
+
+
 class Patience:
     """How long one client goes on trying: shortly until the place has answered once, then long.
 
@@ -62,13 +78,7 @@ class Patience:
     FIRST = 12.0  # seconds
 
     def __init__(self) -> None:
-        text = os.environ.get("DCVAE_STORAGE_PATIENCE", "120")
-        try:
-            self.patience = float(text)
-        except ValueError:
-            raise UserError(
-                f"DCVAE_STORAGE_PATIENCE is {text!r}: give a number of seconds"
-            ) from None
+        self.patience = seconds("DCVAE_STORAGE_PATIENCE", 120)
         self.answered = False
 
     def __call__(self, operation: str, attempt: Callable[[int], T]) -> T:

@@ -10,7 +10,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from dcvae.errors import UserError
-from dcvae.storage.retry import Patience
+from dcvae.storage.retry import Patience, seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -27,6 +27,7 @@ _SETTINGS = (
     "AWS_SESSION_TOKEN",
     "AWS_SHARED_CREDENTIALS_FILE",
     "DCVAE_STORAGE_PATIENCE",
+    "DCVAE_STORAGE_TIMEOUT",
 )
 
 _DENIED = {
@@ -75,7 +76,7 @@ def _client() -> "S3Client":
             region_name=session.region_name or "us-east-1",
             config=Config(
                 connect_timeout=5,
-                read_timeout=15,
+                read_timeout=seconds("DCVAE_STORAGE_TIMEOUT", 15),
                 retries={"mode": "standard", "total_max_attempts": 1},  # see storage/retry.py
                 max_pool_connections=32,
                 signature_version="s3v4",
