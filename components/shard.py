@@ -40,6 +40,8 @@ def shard(
             name=name,
             progress=report,
         )
+        counts = [f"{written.samples(split):,} {split}" for split in written.splits]
+        print(f"{uri} holds {', '.join(counts)}")
         Path(manifest.path).write_bytes(open_storage(uri).read("manifest.json"))
         manifest.metadata = {"shard set": uri, "fingerprint": written.fingerprint}
     return uri

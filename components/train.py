@@ -42,6 +42,7 @@ def train(
         config = resolve(preset, list(settings))
         out = run_uri(storage, config, load_manifest(open_storage(data)))
         snapshot = run_training(config, data, out, int(ranks), show=report.training)
+        print(f"finished: {snapshot}")
         Path(model.path).write_bytes(open_storage(snapshot).read("config.json"))
         model.metadata = {"snapshot": snapshot, "run": out}
     return snapshot

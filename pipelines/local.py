@@ -206,8 +206,8 @@ def _show(outputs: dict[str, str], folder: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(model.read(info.key))
     print("\nIn the bucket (the server ends with this command, its files stay):")
-    for name, uri in outputs.items():
-        print(f"  {name:<10}  {uri}")
+    for name in ("data", "snapshot", "evaluation", "model"):
+        print(f"  {name:<10}  {outputs[name]}")
     print("Here:")
     for name in (*_PICTURES, "model"):
         print(f"  {folder / name}")

@@ -1,7 +1,6 @@
 """One training run, from a checked configuration to the URI of its final snapshot."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from dcvae.errors import UserError
 from dcvae.launch.lines import Progress
 from dcvae.launch.local import LocalRanks
 from dcvae.launch.ranks import Ranks
+from dcvae.launch.trainjob import cluster_ranks
 from dcvae.storage import NotFound, join, open_storage
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def train(
     Args:
         data: shard set (the folder of its manifest.json).
         out: run folder.
-        nproc: ranks on this machine; one a GPU by default.
-        ranks: another way to start ranks, such as a TrainJob.
+        nproc: ranks in all; one a GPU of this machine by default.
+        ranks: how to start them; by default as a TrainJob where the environment names a training
+            runtime (see dcvae.launch.trainjob), and on this machine elsewhere.
         show: called with rank 0's progress, every few seconds at most.
 
     Raises:
@@ -50,16 +51,14 @@ def train(
             a run of something else. Nothing has been started then.
         RankError: a rank failed; what it had checkpointed is resumed by the same call.
     """
-    ranks = ranks or LocalRanks(default_ranks() if nproc is None else nproc)
+    nproc = default_ranks() if nproc is None else nproc
+    ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc)
     manifest = check(config, data, ranks.nproc)
     snapshot = _finished(config, manifest, out)
     if snapshot is not None:
         return snapshot
-    with tempfile.TemporaryDirectory(prefix="dcvae-") as folder:
-        file = Path(folder) / "config.json"
-        file.write_text(config.model_dump_json())
-        arguments = ["dcvae.training", "--config", str(file), "--data", data, "--out", out]
-        ranks.run(arguments, show)
+    described = ["--config", config.model_dump_json(), "--data", data, "--out", out]
+    ranks.run(["dcvae.training", *described], show)
     snapshot = _finished(config, manifest, out)
     if snapshot is None:
         raise RuntimeError(f"the ranks ended well but {join(out, 'result.json')} is missing")

@@ -1,10 +1,9 @@
-"""One rank of a training: ``python -m dcvae.training --config FILE --data URI --out URI``."""
+"""One rank of a training: ``python -m dcvae.training --config JSON --data URI --out URI``."""
 
 import argparse
 import json
 import os
 import sys
-from pathlib import Path
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     if os.environ.get(PARENT_VARIABLE):
         die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m dcvae.training", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="resolved configuration, JSON")
+    parser.add_argument("--config", required=True, help="the resolved configuration as JSON")
     parser.add_argument("--data", required=True, help="URI of the shard set")
     parser.add_argument("--out", required=True, help="URI of the run folder")
     given = parser.parse_args(arguments)
@@ -25,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     from dcvae.training.telemetry import NonFiniteError
 
     try:
-        train(parse_config(json.loads(given.config.read_text())), given.data, given.out)
+        train(parse_config(json.loads(given.config)), given.data, given.out)
     except Stopped:
         return RESTART_EXIT_CODE
     except UserError as error:
