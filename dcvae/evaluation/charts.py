@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 340, 170
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 26
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 26
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ def _axes(x_low: float, x_high: float, y_low: float, y_high: float) -> list[str]
 
 
 def _mark(x: float, text: str) -> str:
+    anchor, side = ("end", -3) if x > WIDTH - RIGHT - 30 else ("start", 3)
     return (
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text class="mark" x="{x + 3:.1f}" y="{TOP + 7}">{escape(text)}</text>'
+        f'<text class="mark" x="{x + side:.1f}" y="{TOP + 7}" text-anchor="{anchor}">'
+        f"{escape(text)}</text>"
     )

@@ -83,13 +83,13 @@ def _table(found: Mapping[str, Evaluation]) -> dict[str, dict[str, float]]:
 
 def _best(
     found: Mapping[str, Evaluation], table: Mapping[str, Mapping[str, float]]
-) -> dict[str, str]:
-    """The best label of each metric."""
+) -> dict[str, float]:
+    """The best value of each metric; an interval's width is no merit."""
     best = {}
     for name, row in table.items():
         metric = next(e.metrics[name] for e in found.values() if name in e.metrics)
-        choose = min if metric.better == "lower" else max
-        best[name] = choose(row, key=lambda label, row=row: row[label])  # type: ignore[misc]
+        if not name.endswith("_ci95"):
+            best[name] = (min if metric.better == "lower" else max)(row.values())
     return best
 
 

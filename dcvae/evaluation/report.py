@@ -68,8 +68,8 @@ def write_report(
         model=description["config"]["model"],
         pictures=pictures,
         shown=len(measured.samples),
-        curves=curves(run) if run else [],
-        stages=stages(run) if run else [],
+        curves=curves(run, evaluation.snapshot.images) if run else [],
+        stages=stages(run, evaluation.snapshot.images) if run else [],
         comparison=compare(evaluation),
         cards=cards(evaluation),
     )
@@ -134,12 +134,13 @@ def run_of(snapshot: Storage) -> Storage | None:
     return storage if storage.stat("metrics.jsonl") else None
 
 
-def curves(run: Storage) -> list[charts.Curve]:
-    """Every measured quantity of ``metrics.jsonl``, with marks where a resolution begins."""
+def curves(run: Storage, images: int) -> list[charts.Curve]:
+    """What ``metrics.jsonl`` says of the first ``images`` images; marks: a resolution begins."""
     try:
         lines = [json.loads(line) for line in run.read_text("metrics.jsonl").splitlines() if line]
     except (NotFound, ValueError):
         return []
+    lines = [line for line in lines if line["images"] <= images]
     marks: list[tuple[float, str]] = []
     for line in lines:
         if f"{line['resolution']:.0f}px" not in [text for _, text in marks]:
@@ -153,11 +154,11 @@ def curves(run: Storage) -> list[charts.Curve]:
     return found
 
 
-def stages(run: Storage) -> list[dict[str, Any]]:
-    """A few of the run's sample sheets, from the first to the last, as small PNGs."""
-    keys = [
-        info.key for info in run.list("samples/") if re.fullmatch(r"samples/\d+\.png", info.key)
-    ]
+def stages(run: Storage, images: int) -> list[dict[str, Any]]:
+    """A few of the run's sample sheets of up to ``images`` images, as small PNGs."""
+    last = f"samples/{images:012d}.png"
+    keys = [info.key for info in run.list("samples/")]
+    keys = [key for key in keys if re.fullmatch(r"samples/\d{12}\.png", key) and key <= last]
     if not keys:
         return []
     steps = min(STAGES, len(keys))
@@ -167,6 +168,6 @@ def stages(run: Storage) -> list[dict[str, Any]]:
         picture = Image.open(io.BytesIO(run.read(key)))
         half = picture.crop((0, 0, picture.width // 2, picture.height // 2))
         half.thumbnail((272, 272))
-        images = int(key.removeprefix("samples/").removesuffix(".png"))
-        found.append({"images": images, "png": png(half)})
+        shown = int(key.removeprefix("samples/").removesuffix(".png"))
+        found.append({"images": shown, "png": png(half)})
     return found
