@@ -45,6 +45,19 @@ class Built(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
+class Made(NamedTuple):
+    """What is kept in memory of a finished shard: far less than its record."""
+
+    images: int
+    skipped: list[tuple[str, str]]
+    shards: dict[str, Shard]
+
+
+def made(record: Record) -> Made:
+    """The part of ``record`` that the manifest needs."""
+    return Made(len(record.items), record.skipped, record.shards)
+
+
 def record_key(split: str, index: int) -> str:
     """Key of the record of shard ``index``."""
     return f"{split}/index/shard-{index:06d}.json"
@@ -55,7 +68,7 @@ def shard_key(split: str, resolution: int, index: int) -> str:
     return f"{split}/r{resolution}/shard-{index:06d}.tar"
 
 
-def make(source: Source, settings: Settings, task: Task, claim: Claim) -> Record:
+def make(source: Source, settings: Settings, task: Task, claim: Claim) -> Made:
     """Build and store one shard; equal inputs give equal bytes.
 
     Raises:
@@ -80,7 +93,7 @@ def make(source: Source, settings: Settings, task: Task, claim: Claim) -> Record
         shards=shards,
     )
     claim.put(record_key(task.split, task.index), record.model_dump_json().encode())
-    return record
+    return made(record)
 
 
 def build(source: Source, settings: Settings, task: Task) -> Built:
@@ -121,10 +134,12 @@ def _members(loaded: Loaded, settings: Settings) -> dict[int, bytes]:
     """
     resolution, channels = settings.resolution, settings.channels
     if isinstance(loaded, bytes):
-        image = images.decode(loaded, resolution)
+        pixels = images.to_square(images.decode(loaded, resolution), resolution, channels)
+    elif loaded.shape == (resolution, resolution, channels):
+        pixels = loaded
     else:
         image = Image.fromarray(np.ascontiguousarray(loaded))
-    pixels = images.to_square(image, resolution, channels)
+        pixels = images.to_square(image, resolution, channels)
     levels = images.pyramid(pixels, settings.min_resolution)
     members = {r: images.encode(level, settings.encoding[r]) for r, level in levels.items()}
     if settings.encoding[resolution] == "jpg" and isinstance(loaded, bytes):

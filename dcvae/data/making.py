@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from pydantic import ValidationError
 
-from dcvae.data.build import Record, make, record_key
+from dcvae.data.build import Made, Record, made, make, record_key
 from dcvae.data.claim import Claim
 from dcvae.data.plan import Settings, Task
 from dcvae.data.sources import Source
@@ -33,15 +33,15 @@ class Counter:
         self._examples: list[str] = []
         self._tell()
 
-    def add(self, record: Record) -> None:
+    def add(self, shard: Made) -> None:
         """Count the images of a finished shard.
 
         Raises:
             UserError: more than ``max_bad_fraction`` of all images are bad.
         """
-        self._done += len(record.items)
-        self._bad += len(record.skipped)
-        self._examples += [f"{name} ({reason})" for name, reason in record.skipped]
+        self._done += shard.images
+        self._bad += len(shard.skipped)
+        self._examples += [f"{name} ({reason})" for name, reason in shard.skipped]
         del self._examples[_SHOWN:]
         self._tell()
         if self._bad > self._fraction * self._total:
@@ -63,22 +63,22 @@ def make_all(
     claim: Claim,
     workers: int,
     counter: Counter,
-) -> list[Record]:
-    """Make the shards of ``tasks`` that are not there yet; the records of all, in order.
+) -> list[Made]:
+    """Make the shards of ``tasks`` that are not there yet; return all of them, in order.
 
     Raises:
         UserError: too many images are bad, storage fails, or another writer has taken over.
     """
-    done: dict[int, Record] = {}
+    done: dict[int, Made] = {}
     missing = _missing(claim.storage, settings, tasks, done, counter)
     if workers <= 1:
         for task in missing:
             done[task.index] = make(source, settings, task, claim)
             counter.add(done[task.index])
     else:
-        for task, record in _in_processes(source, settings, missing, claim, workers):
-            done[task.index] = record
-            counter.add(record)
+        for task, shard in _in_processes(source, settings, missing, claim, workers):
+            done[task.index] = shard
+            counter.add(shard)
     return [done[index] for index in sorted(done)]
 
 
@@ -94,10 +94,10 @@ def _missing(
     storage: Storage,
     settings: Settings,
     tasks: Iterator[Task],
-    done: dict[int, Record],
+    done: dict[int, Made],
     counter: Counter,
 ) -> Iterator[Task]:
-    """The tasks without a valid record and all tars; the records of the others into ``done``."""
+    """The tasks without a valid record and all tars; the others go into ``done``."""
     sizes: dict[str, int] | None = None
     for task in tasks:
         if sizes is None:
@@ -113,18 +113,18 @@ def _missing(
         if record is None or not valid:
             yield task
         else:
-            done[task.index] = record
-            counter.add(record)
+            done[task.index] = made(record)
+            counter.add(done[task.index])
 
 
 def _in_processes(
     source: Source, settings: Settings, missing: Iterator[Task], claim: Claim, workers: int
-) -> Iterator[tuple[Task, Record]]:
+) -> Iterator[tuple[Task, Made]]:
     """Make shards in ``workers`` processes, with few tasks waiting so that memory stays small."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
-        running: dict[Future[Record], Task] = {}
+        running: dict[Future[Made], Task] = {}
         try:
             for task in missing:
                 running[pool.submit(make, source, settings, task, claim)] = task
@@ -143,7 +143,7 @@ def _in_processes(
             raise
 
 
-def _finished(running: dict[Future[Record], Task]) -> Iterator[tuple[Task, Record]]:
+def _finished(running: dict[Future[Made], Task]) -> Iterator[tuple[Task, Made]]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         yield running.pop(future), future.result()
 

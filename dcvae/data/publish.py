@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 import dcvae
-from dcvae.data.build import Record
+from dcvae.data.build import Made
 from dcvae.data.claim import Claim
 from dcvae.data.manifest import (
     FORMAT_VERSION,
@@ -28,11 +28,11 @@ def manifest_of(
     source: Source,
     settings: Settings,
     seen: Survey,
-    records: dict[str, list[Record]],
+    made: dict[str, list[Made]],
     name: str,
     grown_from: Manifest | None = None,
 ) -> Manifest:
-    """The manifest of the shards in ``records``, after those of ``grown_from``.
+    """The manifest of the shards ``made``, after those of ``grown_from``.
 
     Raises:
         UserError: there is nothing to train on.
@@ -40,20 +40,20 @@ def manifest_of(
     base = grown_from.splits if grown_from else {}
     splits = {
         split: {
-            str(r): [*base.get(split, {}).get(str(r), []), *_shards(made, r)]
+            str(r): [*base.get(split, {}).get(str(r), []), *_shards(shards, r)]
             for r in settings.resolutions
         }
-        for split, made in records.items()
+        for split, shards in made.items()
     }
     if not splits["train"][str(settings.resolution)]:
         raise UserError(f"{source.uri} has no usable image to train on")
     skipped = [
         Skipped(split=split, name=item, reason=reason)
-        for split, made in records.items()
-        for record in made
-        for item, reason in record.skipped
+        for split, shards in made.items()
+        for shard in shards
+        for item, reason in shard.skipped
     ]
-    counted = {split: len(made) for split, made in records.items()}
+    counted = {split: len(shards) for split, shards in made.items()}
     if grown_from:
         counted = {s: n + grown_from.records.get(s, 0) for s, n in counted.items()}
     return Manifest(
@@ -107,5 +107,5 @@ def publish(manifest: Manifest, claim: Claim) -> Manifest:
     return manifest
 
 
-def _shards(made: list[Record], resolution: int) -> list[Shard]:
-    return [record.shards[str(resolution)] for record in made if record.shards]
+def _shards(made: list[Made], resolution: int) -> list[Shard]:
+    return [shard.shards[str(resolution)] for shard in made if shard.shards]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Required, TypedDict, Unpack
 
-from dcvae.data.build import Record
+from dcvae.data.build import Made
 from dcvae.data.claim import Claim
 from dcvae.data.grow import Growth
 from dcvae.data.making import Counter, make_all
@@ -63,9 +63,9 @@ def shard(source: str | Source, destination: str, **options: Unpack[Options]) ->
     job = _Job(source, destination, options)
     if job.finished is not None:
         return job.finished
-    records = {split: job.make(tasks) for split, tasks in job.tasks()}
+    made = {split: job.make(tasks) for split, tasks in job.tasks()}
     name = options.get("name") or job.source.name
-    manifest = manifest_of(job.source, job.settings, job.seen, records, name, job.grown_from)
+    manifest = manifest_of(job.source, job.settings, job.seen, made, name, job.grown_from)
     return publish(manifest, job.claim)
 
 
@@ -86,7 +86,7 @@ def shard_part(
     if job.finished is not None:
         return 0
     made = [job.make(islice(tasks, part, None, parts)) for _, tasks in job.tasks()]
-    return sum(len(record.items) for records in made for record in records)
+    return sum(shard.images for shards in made for shard in shards)
 
 
 class _Job:
@@ -136,8 +136,8 @@ class _Job:
             else:
                 yield split, chunks(self.source.items(split), self.settings, split)
 
-    def make(self, tasks: Iterator[Task]) -> list[Record]:
-        """Make the shards that are missing; the records of all of them."""
+    def make(self, tasks: Iterator[Task]) -> list[Made]:
+        """Make the shards that are missing; return all."""
         return make_all(self.source, self.settings, tasks, self.claim, self._workers, self._counter)
 
     def _look_at(self, storage: Storage, present: Manifest) -> dict[str, int]:

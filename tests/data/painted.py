@@ -33,7 +33,7 @@ class Painted(Source):
 
     def load(self, item: Item) -> Loaded:
         image = np.full((self.side, self.side, self.channels), item.reference % 256, np.uint8)
-        image[..., 0] = item.reference // 256
+        image[..., 0] = item.reference // 256 % 256
         return image if self.channels == 3 else image[..., 0]
 
 

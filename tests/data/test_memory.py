@@ -1,0 +1,32 @@
+"""Sharding a large source takes no more memory than a small one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = 5_000
+LARGE = int(os.environ.get("DCVAE_TEST_RECORDS", "40000"))  # 1000000 takes two minutes
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.data.painted import Painted, shard
+source = Painted(int(sys.argv[1]), side=4)
+first = shard(source, sys.argv[2], resolution=4)
+assert shard(source, sys.argv[2], resolution=4) == first
+status = Path("/proc/self/status").read_text()
+print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+"""
+
+
+def peak(count: int, place: Path) -> int:
+    """Peak memory in MB."""
+    command = [sys.executable, "-c", SCRIPT, str(count), str(place)]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:
+    small, large = peak(SMALL, tmp_path / "small"), peak(LARGE, tmp_path / "large")
+    assert large < small + 40
+    assert large < 500
