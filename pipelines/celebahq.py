@@ -47,7 +47,7 @@ def celebahq(
         samples=samples,
         maximum=maximum,
         small=Size(cpu="4", memory="8Gi"),
-        large=Size(cpu="32", memory="128Gi", gpus=8),
+        large=Size(cpu="8", memory="32Gi", gpus=1),
     )
 
 

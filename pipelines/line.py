@@ -19,6 +19,15 @@ SECRET_KEYS = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
 )
+CLUSTER = "dcvae-cluster"
+"""ConfigMap of k8s/base that says how ranks are started."""
+CLUSTER_KEYS = (
+    "DCVAE_TRAINING_RUNTIME",
+    "DCVAE_RANKS_PER_NODE",
+    "DCVAE_TRAINING_DEADLINE_SECONDS",
+    "DCVAE_TRAINING_START_SECONDS",
+)
+QUEUE_KEY = "DCVAE_TRAINING_QUEUE"
 
 
 class Results(NamedTuple):
@@ -57,8 +66,9 @@ def line(
     """Add the four steps to the pipeline being defined.
 
     Parameters may be values or the pipeline's own parameters. ``small`` is the size of the steps
-    that cut and register, ``large`` of those that run the model. The gate is inside the last
-    step: a condition around a step is what pipelines get wrong most easily.
+    that cut, start a training and register, ``large`` of the one that runs the model; ranks have
+    the size that the training runtime gives them. The gate is inside the last step: a condition
+    around a step is what pipelines get wrong most easily.
     """
     cut = shard(source=source, storage=storage, name=name, resolution=resolution, channels=channels)
     trained = train(
@@ -83,7 +93,10 @@ def line(
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
     _prepare(cut, "Cut images into shards", small)
-    _prepare(trained, "Train", large)
+    _prepare(trained, "Train", small)
+    # Not optional: without it the step would train in its own small pod.
+    kubernetes.use_config_map_as_env(trained, CLUSTER, {key: key for key in CLUSTER_KEYS})
+    kubernetes.use_config_map_as_env(trained, CLUSTER, {QUEUE_KEY: QUEUE_KEY}, optional=True)
     _prepare(measured, "Evaluate", large)
     _prepare(registered, "Register, and judge against the champion", small)
     return Results(

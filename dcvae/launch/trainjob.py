@@ -22,6 +22,7 @@ RUNTIME_VARIABLE = "DCVAE_TRAINING_RUNTIME"
 RANKS_PER_NODE_VARIABLE = "DCVAE_RANKS_PER_NODE"
 DEADLINE_VARIABLE = "DCVAE_TRAINING_DEADLINE_SECONDS"
 START_VARIABLE = "DCVAE_TRAINING_START_SECONDS"
+QUEUE_VARIABLE = "DCVAE_TRAINING_QUEUE"
 _DIGEST = "dcvae.dev/arguments"
 _WEEK = 7 * 24 * 3600
 _ADVICE = {
@@ -103,6 +104,8 @@ class TrainJob:
             "labels": {"app.kubernetes.io/name": "dcvae", "app.kubernetes.io/component": "train"},
             "annotations": {_DIGEST: hashlib.sha256(repr(list(arguments)).encode()).hexdigest()},
         }
+        if queue := os.environ.get(QUEUE_VARIABLE):
+            metadata["labels"]["kueue.x-k8s.io/queue-name"] = queue
         pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
         if pod and uid:
             owner = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}

@@ -75,6 +75,16 @@ def test_steps_are_pinned_sized_retried_and_never_cached_by_parameters(package: 
         assert mounts == {"/tmp", "/dev/shm"}
 
 
+def test_a_training_needs_the_clusters_own_words_on_how_to_start_ranks(package: Path) -> None:
+    spec, platform = documents(package)
+    required, queue = platform["exec-train"]["configMapAsEnv"]
+    assert not required.get("optional", False)
+    assert "DCVAE_TRAINING_RUNTIME" in {each["envVar"] for each in required["keyToEnv"]}
+    assert queue["optional"]
+    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    assert "accelerator" not in container["resources"], "the ranks have GPUs, not the step"
+
+
 def test_the_image_is_pinned_to_this_version() -> None:
     assert IMAGE.rpartition(":")[2] not in ("", "latest")
 

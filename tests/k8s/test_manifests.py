@@ -1,0 +1,151 @@
+"""Every overlay and component renders, fits Kubernetes' schemas, and keeps our rules."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+K8S = Path(__file__).parent.parent.parent / "k8s"
+KUBECTL = Path(sys.executable).parent / "kubectl"
+OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
+COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+NEEDS = {"spot": ["gpu"]}  # a component that builds on others
+OUR_VERSION = "1.31"
+"""Lowest version of Kubernetes that we say we run on."""
+
+
+def render(folder: Path) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [KUBECTL, "kustomize", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, "kustomize warns"
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def compose(folder: Path, name: str) -> Path:
+    """A kustomization of the base and one component, with what that one builds on."""
+    (folder / "k8s").symlink_to(K8S)
+    made = folder / "made"
+    made.mkdir()
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "team",
+        "resources": ["../k8s/base"],
+        "components": [f"../k8s/components/{each}" for each in [*NEEDS.get(name, []), name]],
+        "images": [{"name": "ghcr.io/dcvae/dcvae", "newTag": "0.1.0"}],
+    }
+    (made / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return made
+
+
+@pytest.fixture(
+    params=[f"overlays/{n}" for n in OVERLAYS] + [f"components/{n}" for n in COMPONENTS]
+)
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> list[dict[str, Any]]:
+    """What an overlay, or the base with a component, makes."""
+    kind, _, name = request.param.partition("/")
+    return render(K8S / kind / name if kind == "overlays" else compose(tmp_path, name))
+
+
+def of(objects: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
+    return (each for each in objects if each["kind"] == kind)
+
+
+def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(metadata, spec) of every pod template."""
+    for runtime in of(objects, "TrainingRuntime"):
+        for job in runtime["spec"]["template"]["spec"]["replicatedJobs"]:
+            template = job["template"]["spec"]["template"]
+            yield template["metadata"], template["spec"]
+
+
+def test_kubernetes_knows_it(objects: list[dict[str, Any]]) -> None:
+    for each in objects:
+        group = each["apiVersion"].partition("/")[0]
+        if group not in ("trainer.kubeflow.org", "kueue.x-k8s.io"):
+            kubernetes_validate.validate(each, OUR_VERSION, strict=True)
+
+
+def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
+    found = list(pods(objects))
+    assert found
+    for _, spec in found:
+        own = spec["securityContext"]
+        assert own["runAsNonRoot"] is True
+        assert own["runAsUser"] > 0
+        assert own["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        assert spec["automountServiceAccountToken"] is False
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert all(volume["emptyDir"]["sizeLimit"] for volume in volumes.values())
+        for container in spec["containers"]:
+            rights = container["securityContext"]
+            assert rights["allowPrivilegeEscalation"] is False
+            assert rights["readOnlyRootFilesystem"] is True
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+            sizes = container["resources"]
+            for kind in ("cpu", "memory"):
+                assert sizes["requests"][kind] == sizes["limits"][kind]
+            mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+            assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
+            assert "/tmp" in mounts
+
+
+def test_images_are_pinned(objects: list[dict[str, Any]]) -> None:
+    for _, spec in pods(objects):
+        for container in spec["containers"]:
+            tag = container["image"].rpartition("/")[2].partition(":")[2]
+            assert tag, container["image"]
+            assert "latest" not in tag
+
+
+def test_restarts_are_of_whole_sets(objects: list[dict[str, Any]]) -> None:
+    for runtime in of(objects, "TrainingRuntime"):
+        assert runtime["metadata"]["labels"]["trainer.kubeflow.org/framework"] == "torch"
+        template = runtime["spec"]["template"]["spec"]
+        assert template["failurePolicy"]["restartStrategy"] == "BlockingRecreate"
+        assert "ttlSecondsAfterFinished" not in template  # a failed set would be run again
+        for job in template["replicatedJobs"]:
+            assert job["template"]["spec"]["backoffLimit"] == 0
+            assert job["template"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_rights_are_named_one_by_one(objects: list[dict[str, Any]]) -> None:
+    assert not list(of(objects, "ClusterRole"))
+    for role in of(objects, "Role"):
+        for rule in role["rules"]:
+            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "*" not in words
+            assert "secrets" not in rule["resources"]
+
+
+def test_no_secret_is_written_down(objects: list[dict[str, Any]]) -> None:
+    assert not list(of(objects, "Secret"))
+    for config in of(objects, "ConfigMap"):
+        assert not [key for key in config["data"] if "SECRET" in key or "KEY" in key]
+
+
+def test_every_pod_is_behind_a_policy_that_denies(objects: list[dict[str, Any]]) -> None:
+    denied = [
+        policy["spec"]["podSelector"]["matchLabels"]
+        for policy in of(objects, "NetworkPolicy")
+        if not {"ingress", "egress"} & set(policy["spec"])
+        and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    ]
+    for metadata, _ in pods(objects):
+        assert any(labels.items() <= metadata["labels"].items() for labels in denied)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_overlays_say_where(name: str) -> None:
+    objects = render(K8S / "overlays" / name)
+    for binding in of(objects, "RoleBinding"):
+        for subject in binding["subjects"]:
+            assert subject["namespace"] == binding["metadata"]["namespace"]
