@@ -24,8 +24,8 @@ lint: environment ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: environment ## how fast storage, stream and training are on this machine
-	@$(BIN)/python bench/throughput.py
+bench: environment ## how fast the parts are on this machine: every file in bench/
+	@for file in bench/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
 
 environment: $(LOCKED) $(READY)
 

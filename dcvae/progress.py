@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from textwrap import shorten
 from typing import TextIO
 
 from dcvae.launch.lines import Progress
@@ -36,7 +37,7 @@ class Lines:
 
     def training(self, progress: Progress) -> None:
         """Tell what rank 0 of a training says."""
-        self(progress.images, progress.total, "training images", as_text(progress.values))
+        self(progress.images, progress.total, "training images", as_text(progress.values, 110))
 
     def _left(self, now: float, done: int, total: int | None) -> str:
         seconds, before = now - self._began[0], done - self._began[1]
@@ -60,9 +61,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def as_text(values: Mapping[str, float | str]) -> str:
-    """``a 0.12, b 3`` for named numbers and words."""
-    return ", ".join(
+def as_text(values: Mapping[str, float | str], width: int) -> str:
+    """``a 0.12, b 3`` for named numbers and words, the most telling first, within ``width``."""
+    first = {name: values[name] for name in ("resolution", "images_per_second") if name in values}
+    texts = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in values.items()
-    )
+        for name, value in (first | dict(values)).items()
+    ]
+    return shorten(", ".join(texts), width, placeholder=" …")

@@ -19,7 +19,7 @@ def progress_shown() -> Iterator[Report]:
 def training_shown() -> Iterator[Callable[[Progress], None]]:
     """The same for what rank 0 of a training says."""
     with _shown() as tell:
-        yield lambda p: tell(p.images, p.total, "training images", as_text(p.values))
+        yield lambda p: tell(p.images, p.total, "training images", as_text(p.values, 80))
 
 
 @contextmanager
