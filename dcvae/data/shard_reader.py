@@ -48,7 +48,8 @@ class Samples:
             BadShard: a stored image is damaged.
         """
         if self._raw is not None:
-            np.take(self._raw, numbers, axis=0, out=out.reshape(len(numbers), -1))
+            # Not np.take: it would first copy the whole shard, which is not contiguous.
+            out.reshape(len(numbers), -1)[:] = self._raw[numbers]
             return
         view = memoryview(self._body)
         for number, image in zip(numbers, out, strict=True):
