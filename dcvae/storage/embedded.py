@@ -137,6 +137,7 @@ def _exclusive(directory: Path) -> Iterator[None]:
 
 def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list[int]]:
     log = directory / "server.log"
+    _remove_leftovers(directory)
     for _ in range(5):  # another program may take a port between the look and the start
         ports = _free_ports()
         server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}")
@@ -161,7 +162,7 @@ def _launch(
     The kernel's death signal comes when the *thread* that started the child ends, so neither a
     short-lived caller's thread nor a fork inside it will do.
     """
-    (directory / "mini.options").unlink(missing_ok=True)  # the last run's ports
+    (directory / "ports").write_text(" ".join(map(str, ports)))
     command = [str(_program()), *_arguments(directory, ports)]
     guard = [sys.executable, "-ISc", _GUARD, str(os.getpid()), *command]
     environment = {
@@ -257,5 +258,17 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _remove_sockets(ports: list[int]) -> None:
+    """The server puts sockets of fixed names into /tmp, and leaves some behind."""
     for service, port in zip(_SERVICES, ports, strict=True):
-        Path(f"/tmp/seaweedfs-{service}-{port}.sock").unlink(missing_ok=True)
+        for name in (f"{service}-{port}", f"{service}-grpc-{port + _GRPC}"):
+            Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """What a killed server has left behind."""
+    last = directory / "ports"
+    if last.is_file():
+        ports = [int(word) for word in last.read_text().split() if word.isdigit()]
+        if len(ports) == len(_SERVICES):
+            _remove_sockets(ports)
+    (directory / "mini.options").unlink(missing_ok=True)  # flags of the last run

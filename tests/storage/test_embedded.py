@@ -84,6 +84,7 @@ def test_it_dies_with_a_killed_parent_and_keeps_what_was_stored(tmp_path: Path) 
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
+    killed_ports = [int(word) for word in (tmp_path / "ports").read_text().split()]
 
     with embedded_s3(tmp_path) as server, pytest.MonkeyPatch.context() as environment:
         for name, value in server.environment().items():
@@ -92,5 +93,7 @@ def test_it_dies_with_a_killed_parent_and_keeps_what_was_stored(tmp_path: Path) 
         with pytest.raises(UserError, match="another S3 server is running"):
             embedded_s3(tmp_path).__enter__()
     assert not alive(server.pid)
-    port = server.endpoint.rpartition(":")[2]
-    assert list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock")) == []
+    ports = [int(word) for word in (tmp_path / "ports").read_text().split()]
+    for port in (*killed_ports, *ports):
+        for name in (port, port + 10_000):
+            assert list(Path("/tmp").glob(f"seaweedfs-*-{name}.sock")) == []
