@@ -29,14 +29,18 @@ def evaluate(
     """
     from pathlib import Path
 
+    import torch
+
     from dcvae.evaluation import evaluate as measure
     from dcvae.launch.step import running_step
     from dcvae.places import evaluation_uri
     from dcvae.storage import open_storage
 
     with running_step() as told:
-        out = evaluation_uri(storage, snapshot, int(samples) or None, "efficientnet-lite0")
-        result = measure(snapshot, data, out, samples=int(samples) or None, progress=told)
+        count = int(samples) or None
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        out = evaluation_uri(storage, snapshot, count, "efficientnet-lite0")
+        result = measure(snapshot, data, out, samples=count, progress=told, device=device)
         for name, value in result.values().items():
             metrics.log_metric(name, float(value))
             print(f"{name}: {value:.4g}")

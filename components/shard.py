@@ -25,7 +25,6 @@ def shard(
     from pathlib import Path
 
     from dcvae.data.shard import shard as write_shards
-
     from dcvae.launch.step import running_step
     from dcvae.places import data_uri
     from dcvae.storage import open_storage

@@ -26,6 +26,12 @@ def shard(
     max_bad_fraction: Annotated[
         float, typer.Option(help="Fail when more than this part of the images is unusable.")
     ] = 0.01,
+    test: Annotated[
+        float, typer.Option(help="Part held out for testing where the source has no test split.")
+    ] = 0.1,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="PNG instead of JPEG from 256 pixels up.")
+    ] = False,
     workers: Annotated[int, typer.Option(help="Processes that decode and resize.")] = 1,
 ) -> None:
     """Cut images into a shard set that trainings read, at every size up to the resolution.
@@ -51,6 +57,8 @@ def shard(
             channels=channels,
             name=name,
             max_bad_fraction=max_bad_fraction,
+            test=test,
+            lossless=lossless,
             workers=workers,
             progress=report,
         )

@@ -26,6 +26,17 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Real images to compare with.")] = "test",
     seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 0,
+    weights: Annotated[str | None, typer.Option(help="File with Inception's weights.")] = None,
+    latent_clamp: Annotated[
+        float | None,
+        typer.Option(help="Clamp latents to ± this; the authors' code: 1."),
+    ] = None,
+    perceptual: Annotated[
+        str | None,
+        typer.Option(help="vgg16 or vgg16-hed: perceptual measures too."),
+    ] = None,
+    perceptual_weights: Annotated[str | None, typer.Option(help="That network's file.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
 ) -> None:
     """Measure a model and write evaluation.json and report.html.
 
@@ -45,6 +56,11 @@ def evaluate(
             split=split,
             seed=seed,
             progress=report,
+            weights=weights,
+            latent_clamp=latent_clamp,
+            perceptual=perceptual,
+            perceptual_weights=perceptual_weights,
+            device=device,
         )
     for line in result.lines():
         print(line)

@@ -25,7 +25,12 @@ def test_a_body_is_under_25_lines_and_brings_its_own_imports(name: str) -> None:
     arguments = {a.arg for a in function(name).args.args}
     names = [n for statement in body for n in ast.walk(statement)]
     known = arguments | set(dir(builtins))
-    known |= {a.asname or a.name for n in names if isinstance(n, ast.ImportFrom) for a in n.names}
+    known |= {
+        a.asname or a.name
+        for n in names
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        for a in n.names
+    }
     known |= {n.id for n in names if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     used = {n.id for n in names if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     assert used <= known
