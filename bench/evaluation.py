@@ -18,7 +18,7 @@ from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from
 
 from dcvae.evaluation.distances import extract
 from dcvae.evaluation.extractors import EFFICIENTNET, load_extractor
-from dcvae.evaluation.pictures import to_uint8
+from dcvae.pictures import to_uint8
 
 BATCH = 64
 

@@ -65,7 +65,7 @@ def reconstruct(
     import torch
 
     import dcvae
-    from dcvae.evaluation.pictures import pairs
+    from dcvae.pictures import pairs
 
     missing = [str(path) for path in images if not path.is_file()]
     if missing:
@@ -100,7 +100,7 @@ def _read(path: Path, model: "DCVAE") -> "Tensor":
 
 
 def _write(images: "Tensor", out: Path, columns: int) -> None:
-    from dcvae.evaluation.pictures import png, sheet
+    from dcvae.pictures import png, sheet
 
     out.write_bytes(png(sheet(images, columns, max(_SIDE, images.shape[-1]))))
     print(out)

@@ -14,12 +14,12 @@ from dcvae.evaluation.distances import Features, extract, pixel_distance
 from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.images import Images
 from dcvae.evaluation.perceptual import Perceptual, path_length
-from dcvae.evaluation.pictures import to_float, to_uint8
 from dcvae.evaluation.probe import Probe, probe
 from dcvae.evaluation.reference import Reference
 from dcvae.evaluation.results import Metric, Protocol
 from dcvae.evaluation.sets import SetDistances, reading_order
 from dcvae.models import DCVAE
+from dcvae.pictures import to_float, to_uint8
 from dcvae.progress import Report
 
 SHOWN = 64

@@ -13,9 +13,9 @@ from PIL import Image
 
 from dcvae.evaluation import charts
 from dcvae.evaluation.paper import compare
-from dcvae.evaluation.pictures import pairs, png, sheet
 from dcvae.evaluation.results import REPORT, Evaluation
 from dcvae.latent import interpolate
+from dcvae.pictures import pairs, png, sheet
 from dcvae.storage import NotFound, Storage, open_storage
 
 if TYPE_CHECKING:

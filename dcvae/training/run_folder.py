@@ -19,8 +19,8 @@ from torch import Tensor
 from dcvae.config import Config, parse_config
 from dcvae.data.manifest import Manifest
 from dcvae.errors import UserError
-from dcvae.evaluation.pictures import pairs, png, sheet
 from dcvae.models import DCVAE
+from dcvae.pictures import pairs, png, sheet
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import Conflict, Storage, join
 from dcvae.training.telemetry import json_line

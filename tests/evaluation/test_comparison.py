@@ -8,8 +8,8 @@ import torch
 
 from dcvae.errors import UserError
 from dcvae.evaluation.comparison import compare_evaluations
-from dcvae.evaluation.pictures import png, sheet
 from dcvae.evaluation.results import Dataset, Evaluation, Metric, Protocol, Snapshot
+from dcvae.pictures import png, sheet
 
 PROTOCOL = {
     "dataset_fingerprint": "f" * 64,

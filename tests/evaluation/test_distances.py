@@ -21,7 +21,7 @@ from dcvae.evaluation.distances import (
     pixel_distance,
     precision_recall,
 )
-from dcvae.evaluation.pictures import to_float, to_uint8
+from dcvae.pictures import to_float, to_uint8
 
 from .conftest import photo_crops
 

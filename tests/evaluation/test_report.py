@@ -13,9 +13,9 @@ from dcvae.data.shard import shard
 from dcvae.evaluation import evaluate
 from dcvae.evaluation.charts import Curve, svg
 from dcvae.evaluation.paper import compare
-from dcvae.evaluation.pictures import png, sheet
 from dcvae.evaluation.results import Evaluation
 from dcvae.models import DCVAE
+from dcvae.pictures import png, sheet
 from dcvae.presets import resolve
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage

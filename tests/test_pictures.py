@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dcvae.evaluation.pictures import pairs, png, sheet, tiles
+from dcvae.pictures import pairs, png, sheet, tiles
 
 
 def test_tiles_stand_in_reading_order_with_transparent_gaps():
