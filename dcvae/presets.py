@@ -54,15 +54,15 @@ def _digits() -> Config:
         objective=ObjectiveConfig(negatives=512, kl_weight=1e-3),
         training=TrainingConfig(
             phases=(
-                Phase(resolution=4, images=8_000, batch_size=32),
-                Phase(resolution=8, images=20_000, fade_images=4_000, batch_size=32),
-                Phase(resolution=16, images=44_000, fade_images=4_000, batch_size=32),
+                Phase(resolution=4, images=4_000, batch_size=32),
+                Phase(resolution=8, images=10_000, fade_images=2_000, batch_size=32),
+                Phase(resolution=16, images=22_000, fade_images=2_000, batch_size=32),
             ),
             learning_rate=2e-3,
             average_decay=0.99,
             log_images=4_000,
-            sample_images=16_000,
-            checkpoint_images=32_000,
+            sample_images=8_000,
+            checkpoint_images=8_000,
         ),
     )
 

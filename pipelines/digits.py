@@ -23,7 +23,7 @@ def digits(
     settings: List[str] = [],  # noqa: B006, UP006
     ranks: int = 2,
     samples: int = 0,
-    maximum: Dict[str, float] = {"pixel_distance": 0.25},  # noqa: B006, UP006
+    maximum: Dict[str, float] = {"pixel_distance": 45.0},  # noqa: B006, UP006
 ) -> Results:
     """Digits from images to a registered model.
 

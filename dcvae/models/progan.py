@@ -112,7 +112,7 @@ class Trunk(nn.Module):
         features, each repeated over 2 x 2, stand in for it: heads exist at every resolution.
         """
         x = leaky_relu(self.from_rgb[str(resolution)](images))
-        low = x if resolution == 8 else upsample(x)
+        low = upsample(x) if resolution == MIN_RESOLUTION else x
         for r in sorted((r for r in map(int, self.block) if r <= resolution), reverse=True):
             first, second = self._convolutions(r)
             x = leaky_relu(first(x))

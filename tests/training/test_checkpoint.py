@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert found.state["images"] == 16
     assert "000000000032/networks.safetensors is damaged" in caplog.text
     flip_a_bit(tmp_path / "000000000016" / "optimizers.safetensors")
-    with pytest.raises(UserError, match="every checkpoint in .* is damaged"):
+    with pytest.raises(UserError, match=r"every checkpoint in .* is damaged"):
         checkpoint.latest_checkpoint(open_storage(str(tmp_path)))
 
 
