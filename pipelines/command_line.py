@@ -1,4 +1,4 @@
-"""The command line that every pipeline file has: compile the package, or run here."""
+"""The command line of every pipeline file: compile it, run it here, submit it, schedule it."""
 
 import argparse
 import json
@@ -36,25 +36,52 @@ def _run(pipeline: Any, arguments: list[str] | None) -> int:
         from pipelines.local import run_here
 
         return run_here(pipeline, values)
+    if options.image is not None:
+        use_image(pipeline, options.image)
+    if options.submit or options.schedule:
+        return _on_cluster(pipeline, values, options)
     short = pipeline.name.removeprefix("dcvae-")
     file = options.output or Path("build") / f"{short}.yaml"
-    compile_package(pipeline, file, values, options.image)
+    compile_package(pipeline, file, values)
     print(file)
     return 0
 
 
-def compile_package(
-    pipeline: Any, file: Path, values: dict[str, object] | None = None, image: str | None = None
-) -> None:
-    """Write the pipeline package, with ``values`` as defaults and all steps in ``image``."""
+def _on_cluster(pipeline: Any, values: dict[str, object], options: argparse.Namespace) -> int:
+    from pipelines import submit
+    from pipelines.cron import with_seconds
+    from pipelines.kubeflow import Kubeflow
+
+    if options.schedule:
+        with_seconds(options.schedule)  # said before anybody is asked
+    server = Kubeflow(options.host, options.namespace)
+    experiment = options.experiment or pipeline.name
+    if options.schedule:
+        submit.schedule(server, pipeline, values, options.schedule, experiment, options.name)
+        return 0
+    run = submit.submit(server, pipeline, values, experiment, options.name)
+    if not options.wait:
+        return 0
+    try:
+        return submit.wait(server, run)
+    except KeyboardInterrupt:
+        print("\nNo longer watched; the run goes on.", file=sys.stderr)
+        return 130
+
+
+def use_image(pipeline: Any, image: str) -> None:
+    """Have all steps run in ``image``. Raises UserError unless a version or digest pins it."""
+    _check_image(image)
+    for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
+        executor["container"]["image"] = image
+
+
+def compile_package(pipeline: Any, file: Path, values: dict[str, object] | None = None) -> None:
+    """Write the pipeline package, with ``values`` as its parameters' defaults."""
     from kfp import compiler
 
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"a pipeline package is a .yaml file, not {file}")
-    if image is not None:
-        _check_image(image)
-        for executor in pipeline.pipeline_spec.deployment_spec["executors"].values():
-            executor["container"]["image"] = image
     file.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(pipeline, str(file), pipeline_parameters=values or {})
 
@@ -119,11 +146,21 @@ def _parser(pipeline: Any) -> argparse.ArgumentParser:
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--compile", action="store_true", help="write the package for Kubeflow")
     mode.add_argument("--local", action="store_true", help="run all steps on this machine")
+    mode.add_argument("--submit", action="store_true", help="run on Kubeflow, now")
+    mode.add_argument(
+        "--schedule", metavar="CRON", help='on Kubeflow, again and again: "0 3 * * 0"'
+    )
     parser.add_argument("--output", type=Path, help="file of the package (build/<name>.yaml)")
     parser.add_argument("--image", help="image of the steps, pinned by version or digest")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PARAMETER=VALUE", help="may be repeated"
     )
+    cluster = parser.add_argument_group("with --submit and --schedule")
+    cluster.add_argument("--host", help="Kubeflow Pipelines (KF_PIPELINES_ENDPOINT, or kubectl's)")
+    cluster.add_argument("--namespace", help="where Kubeflow has one for each user")
+    cluster.add_argument("--experiment", help="group of runs (the pipeline's name)")
+    cluster.add_argument("--name", help="of the run (pipeline, time) or schedule (pipeline)")
+    cluster.add_argument("--wait", action="store_true", help="with --submit: until it has ended")
     return parser
 
 

@@ -125,7 +125,10 @@ def test_settings_become_defaults_and_the_image_can_be_chosen(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "error: one of the arguments --compile --local is required; see digits.py --help"),
+        (
+            [],
+            "one of the arguments --compile --local --submit --schedule is required; see digits.py",
+        ),
         (["--compile", "--set", "rank=2"], "no parameter 'rank' (did you mean ranks?)"),
         (["--compile", "--set", "ranks"], "--set ranks is not of the form parameter=value"),
         (["--compile", "--set", "ranks=two"], "ranks is written like 2"),

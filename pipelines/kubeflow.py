@@ -1,0 +1,115 @@
+"""A Kubeflow Pipelines server: runs are submitted to it, schedules and pipelines kept there."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import Any
+
+from dcvae.errors import UserError
+
+HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"
+_PAGE = 100
+
+
+class Kubeflow:
+    """KFP's own client, with errors that say what to do.
+
+    Args:
+        host: address of the API or of the UI in front of it. Default: the environment's
+            KF_PIPELINES_ENDPOINT, the cluster this runs in, or kubectl's current context.
+        namespace: the user's, where Kubeflow has many.
+
+    Raises:
+        UserError: nothing answers there, or not Kubeflow Pipelines.
+    """
+
+    def __init__(self, host: str | None = None, namespace: str | None = None) -> None:
+        host = host or os.environ.get(HOST_VARIABLE)
+        if host:
+            _check(host)
+        import kfp
+
+        self.host = (host or "").rstrip("/")
+        self.namespace = namespace
+        with warnings.catch_warnings(), asked(host or "kubectl's current context"):
+            warnings.simplefilter("ignore")  # that it cannot talk to Kubeflow Pipelines 1
+            self.client = kfp.Client(host=host, namespace=namespace or "kubeflow")
+
+    @property
+    def address(self) -> str:
+        """Where people look at it."""
+        return f"{self.host}/#" if self.host else "/pipeline/#"
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment ``name``, which is made if there is none."""
+        with asked(self.host):
+            return str(self.client.create_experiment(name, namespace=self.namespace).experiment_id)
+
+
+def every(field: str, request: Callable[..., Any]) -> Iterator[Any]:
+    """All items of a list that comes in pages."""
+    token = ""
+    while True:
+        page = request(page_token=token, page_size=_PAGE)
+        yield from getattr(page, field) or []
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def named(name: str) -> str:
+    """A filter for KFP's lists: what is displayed as ``name``."""
+    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    return json.dumps({"predicates": [predicate]})
+
+
+@contextmanager
+def asked(host: str) -> Iterator[None]:
+    """Around requests: keeps the client's own prints back, and says what went wrong.
+
+    Raises:
+        UserError: the server refused, or could not be reached.
+    """
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    except ApiException as error:
+        raise UserError(f"Kubeflow Pipelines refused: {_reason(error)}") from None
+    except (HTTPError, TimeoutError) as error:
+        raise UserError(f"Kubeflow Pipelines at {host} cannot be reached: {error}") from None
+    except ValueError as error:  # what the client itself refuses
+        raise UserError(f"Kubeflow Pipelines: {error}") from None
+
+
+def _reason(error: Any) -> str:
+    try:
+        content = json.loads(error.body)
+        return str(content.get("message") or content["error"]).strip()
+    except (TypeError, ValueError, KeyError):
+        return f"{error.status} {error.reason}"
+
+
+def _check(host: str) -> None:
+    """Fail in seconds where the client would try for half a minute."""
+    if not host.startswith(("http://", "https://")):
+        raise UserError(f"the host {host} must begin with http:// or https://")
+    url = f"{host.rstrip('/')}/apis/v2beta1/healthz"
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            raise UserError(f"{host} is not Kubeflow Pipelines: it has no {url}") from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"Kubeflow Pipelines does not answer at {host} ({reason}); is a port forwarded? "
+            "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80"
+        ) from None

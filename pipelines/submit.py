@@ -1,0 +1,138 @@
+"""A run on a cluster, and schedules of runs."""
+
+import hashlib
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dcvae.errors import UserError
+from pipelines.cron import with_seconds
+from pipelines.kubeflow import Kubeflow, asked, every, named
+
+_ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+_PATIENCE = 300.0
+"""Seconds for which a server that does not answer is asked again about a run."""
+
+
+def submit(
+    server: Kubeflow, pipeline: Any, values: dict[str, object], experiment: str, name: str | None
+) -> str:
+    """Start a run and return its id; its address is printed."""
+    name = name or f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    with tempfile.TemporaryDirectory() as folder:
+        package = _package(pipeline, Path(folder))
+        group = server.experiment(experiment)
+        with asked(server.host):
+            run = server.client.run_pipeline(group, name, str(package), params=values)
+    print(f"run {name!r} in the experiment {experiment!r}:")
+    print(f"{server.address}/runs/details/{run.run_id}")
+    return str(run.run_id)
+
+
+def wait(server: Kubeflow, run: str, poll: float = 10.0) -> int:
+    """Follow a run to its end, telling each step; 0 if it succeeded, else 1.
+
+    Interrupting this does not stop the run.
+    """
+    told: dict[str, str] = {}
+    state, answered = "", time.monotonic()
+    while state not in _ENDED:
+        try:
+            with asked(server.host):
+                found = server.client.get_run(run)
+        except UserError:
+            if time.monotonic() - answered > _PATIENCE:
+                raise
+        else:
+            state, answered = str(found.state), time.monotonic()
+            _tell_steps(found, told)
+        if state not in _ENDED:
+            time.sleep(poll)
+    print(f"run {state.lower()}")
+    if state != "SUCCEEDED" and found.error is not None:
+        print(f"error: {found.error.message}", file=sys.stderr)
+    return 0 if state == "SUCCEEDED" else 1
+
+
+def schedule(
+    server: Kubeflow,
+    pipeline: Any,
+    values: dict[str, object],
+    cron: str,
+    experiment: str,
+    name: str | None,
+) -> None:
+    """Have the pipeline run whenever ``cron`` says; one schedule of a name is kept.
+
+    The same again changes nothing; anything else replaces it, the old one going last, so that
+    there is no moment without a schedule. A run that is due while one is still at work waits for
+    it, and of runs that were missed only the latest is made up for.
+
+    Raises:
+        UserError: ``cron`` cannot be read, or the server refused.
+    """
+    name, times = name or pipeline.name, with_seconds(cron)
+    with tempfile.TemporaryDirectory() as folder:
+        package = _package(pipeline, Path(folder))
+        content = (package.read_text(), times, sorted(values.items()))
+        digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+        description = f"{cron} (content {digest})"
+        group = server.experiment(experiment)
+        with asked(server.host):
+            present = _present(server, group, name)
+            same = [each for each in present if each.description == description]
+            if not same:
+                made = server.client.create_recurring_run(
+                    *(group, name, description),
+                    cron_expression=times,
+                    max_concurrency=1,
+                    no_catchup=True,
+                    params=values,
+                    pipeline_package_path=str(package),
+                )
+            elif same[0].mode != "ENABLE":
+                server.client.enable_recurring_run(same[0].recurring_run_id)
+            kept = same[0] if same else made
+            for each in present:
+                if each.recurring_run_id != kept.recurring_run_id:
+                    server.client.delete_recurring_run(each.recurring_run_id)
+    done = "is there already" if same else "replaces another" if present else "is new"
+    if same and same[0].mode != "ENABLE":
+        done = "was switched off, and is on again"
+    print(f"the schedule {name!r} {done}: {cron} (in the server's time zone: UTC, unless set)")
+    print(f"{server.address}/recurringrun/details/{kept.recurring_run_id}")
+
+
+def _present(server: Kubeflow, experiment: str, name: str) -> list[Any]:
+    """The schedules of this name, the oldest first."""
+
+    def page(**options: Any) -> Any:
+        return server.client.list_recurring_runs(
+            experiment_id=experiment, filter=named(name), **options
+        )
+
+    found = list(every("recurring_runs", page))
+    return sorted(found, key=lambda each: (str(each.created_at), str(each.recurring_run_id)))
+
+
+def _package(pipeline: Any, folder: Path) -> Path:
+    from kfp import compiler
+
+    file = folder / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline, str(file))
+    return file
+
+
+def _tell_steps(run: Any, told: dict[str, str]) -> None:
+    """Print each step whose state has changed; KFP's own drivers are not steps."""
+    details = run.run_details.task_details if run.run_details else None
+    for task in details or []:
+        title, state = str(task.display_name), str(task.state)
+        if title.endswith("driver") or task.parent_task_id is None or state == "None":
+            continue
+        if told.get(title) != state:
+            told[title] = state
+            print(f"{datetime.now():%H:%M:%S}  {title}: {state.lower()}", flush=True)
