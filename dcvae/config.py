@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dcvae.errors import UserError
 
-Backbone = Literal["progan"]
+Backbone = Literal["progan", "autogan"]
 Method = Literal["vae", "vae_gan", "vae_contrastive", "dcvae"]
 GanLoss = Literal["hinge", "wgan_gp"]
 Precision = Literal["float32", "bfloat16"]
 
 MIN_RESOLUTION = 4
+AUTOGAN_RESOLUTION = 32
 
 
 class _Section(BaseModel):
@@ -48,6 +49,11 @@ class ModelConfig(_Section):
         if r < MIN_RESOLUTION or r & (r - 1):
             raise ValueError(
                 f"model.resolution={r} is not a power of two from 4 up; use 4, 8, 16, … 512 or 1024"
+            )
+        if self.backbone == "autogan" and r != AUTOGAN_RESOLUTION:
+            raise ValueError(
+                f"model.backbone=autogan makes 32x32 images, not {r}x{r}; "
+                "use model.resolution=32 or model.backbone=progan"
             )
         if self.width_base < 4 * self.width_max:
             raise ValueError(
@@ -160,6 +166,11 @@ class DataConfig(_Section):
     """Places of an epoch that are read at once; part of the order, so part of the result."""
     workers: int = Field(default=2, ge=1)
     """Threads that fetch and decode ahead of each rank."""
+    cache_dir: str | None = None
+    """Folder on a local disk for shards that have been read, shared by all ranks there; none: off.
+    """
+    cache_bytes: int = Field(default=20 * 2**30, ge=1)
+    """Size that the folder may grow to; the shards not used for longest go first."""
 
 
 _OPERATIONAL = {
@@ -173,7 +184,7 @@ _OPERATIONAL = {
         "keep_checkpoints",
         "metrics_port",
     ),
-    "data": ("workers",),
+    "data": ("workers", "cache_dir", "cache_bytes"),
 }
 
 
@@ -197,6 +208,10 @@ class Config(_Section):
             raise ValueError(
                 f"training.phases end at resolution {resolutions[-1]} but model.resolution is "
                 f"{self.model.resolution}; make them equal"
+            )
+        if self.model.backbone == "autogan" and resolutions[0] != AUTOGAN_RESOLUTION:
+            raise ValueError(
+                "model.backbone=autogan does not grow; give every phase the resolution 32"
             )
         if self.training.gradient_clipping and self.objective.gan_loss == "wgan_gp":
             raise ValueError(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from prometheus_client import Counter
 
+from dcvae.data.cache import ShardCache
 from dcvae.data.images import BadImage, Pixels, decode_stored, npy_header
 from dcvae.data.manifest import Shard
 from dcvae.data.order import Integers
@@ -84,15 +85,23 @@ class Samples:
 
 
 def read_shard(
-    storage: Storage, shard: Shard, encoding: str, shape: tuple[int, int, int]
+    storage: Storage,
+    shard: Shard,
+    encoding: str,
+    shape: tuple[int, int, int],
+    cache: ShardCache | None = None,
 ) -> Samples:
-    """Fetch and parse one shard.
+    """Fetch and parse one shard, which ``cache`` may have and else is given.
 
     Raises:
         UserError: naming the shard, when it is missing or what comes is not what was written.
     """
     uri = f"{storage.uri}/{shard.key}"
     complaint = ""
+    if cache and (body := cache.get(shard)) is not None:
+        if not _mismatch(body, shard):
+            return _parse(body, shard, encoding, shape, uri)
+        cache.drop(shard)
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(0.2 * 2**attempt)
@@ -101,14 +110,22 @@ def read_shard(
         BYTES.inc(len(body))
         complaint = _mismatch(body, shard)
         if not complaint:
-            try:
-                return Samples(body, shard, encoding, shape)
-            except BadShard as error:
-                raise UserError(f"the shard {uri} cannot be used: {error}") from error
+            if cache:
+                cache.put(shard, body)
+            return _parse(body, shard, encoding, shape, uri)
         MISMATCHES.inc()
     raise UserError(
         f"the shard {uri} is damaged: {complaint}; restore it or shard the source again"
     )
+
+
+def _parse(
+    body: bytes, shard: Shard, encoding: str, shape: tuple[int, int, int], uri: str
+) -> Samples:
+    try:
+        return Samples(body, shard, encoding, shape)
+    except BadShard as error:
+        raise UserError(f"the shard {uri} cannot be used: {error}") from error
 
 
 def _mismatch(body: bytes, shard: Shard) -> str:

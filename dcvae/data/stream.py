@@ -5,82 +5,28 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from dcvae.data.cache import ShardCache
+from dcvae.data.level import Batch, Level
 from dcvae.data.manifest import Manifest
 from dcvae.data.order import Integers, Order, Place
-from dcvae.data.shard_reader import Samples, read_shard
-from dcvae.data.tar import BadShard
+from dcvae.data.shard_reader import Samples
 from dcvae.errors import UserError
 from dcvae.storage import Storage
 
+__all__ = ["Batch", "Stream", "read_split"]
+
 _AHEAD = 4  # batches ready before they are asked for
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One rank's part of a global batch.
-
-    images: uint8 [n, C, H, W], contiguous, 0-255. indices: int64 [n], number of each sample in
-    its split. labels: int64 [n], or None when the set has none. position: global position of the
-    global batch's first sample.
-    """
-
-    images: torch.Tensor
-    indices: torch.Tensor
-    labels: torch.Tensor | None
-    position: int
-
-
-class _Level:
-    """The shards of one split at one resolution, with what it takes to read them."""
-
-    def __init__(self, storage: Storage, manifest: Manifest, split: str, resolution: int) -> None:
-        self.storage = storage
-        self.shards = manifest.shards(split, resolution)
-        if not self.shards:
-            raise UserError(f"the split {split} of {storage.uri} is empty: it has no images")
-        self.sizes = [shard.samples for shard in self.shards]
-        self.firsts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
-        self.encoding = manifest.encoding[str(resolution)]
-        self.shape = (resolution, resolution, manifest.channels)
-
-    def read(self, number: int) -> Samples:
-        return read_shard(self.storage, self.shards[number], self.encoding, self.shape)
-
-    def collate(
-        self, numbers: Integers, samples: Integers, ready: dict[int, Samples], position: int
-    ) -> Batch:
-        """The batch of ``samples[i]`` of shard ``numbers[i]``; every shard must be ``ready``."""
-        pixels = np.empty((len(numbers), *self.shape), np.uint8)
-        labels = np.empty(len(numbers), np.int64)
-        labelled = True
-        # Runs of one shard: the samples come sorted by lane, and a lane seldom changes shards.
-        edges = np.flatnonzero(np.diff(numbers)) + 1
-        for run in np.split(np.arange(len(numbers)), edges):
-            shard = ready[int(numbers[run[0]])]
-            try:
-                shard.gather(samples[run], pixels[run[0] : run[-1] + 1])
-            except BadShard as error:
-                key = self.shards[int(numbers[run[0]])].key
-                raise UserError(f"the shard {self.storage.uri}/{key} is bad: {error}") from error
-            if shard.labels is None:
-                labelled = False
-            else:
-                labels[run] = shard.labels[samples[run]]
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-        indices = torch.from_numpy(self.firsts[numbers] + samples)
-        return Batch(images, indices, torch.from_numpy(labels) if labelled else None, position)
 
 
 class Stream:
     """Endless batches of one split at one resolution, in an order that depends on ``seed`` alone.
 
     The sequence of global batches is the same for every world size, number of workers and
-    restart. Shards are fetched ahead of time by threads, as many at once as ``workers``.
+    restart. Shards are fetched ahead of time by threads, as many at once as ``workers``, and
+    compressed images decoded by as many others. With a ``cache``, later epochs read local files.
 
     Raises:
         UserError: no such split or resolution, or an empty split; later, from the iterators of
@@ -97,8 +43,9 @@ class Stream:
         seed: int,
         lanes: int = 8,
         workers: int = 2,
+        cache: ShardCache | None = None,
     ) -> None:
-        self._level = _Level(storage, manifest, split, resolution)
+        self._level = Level(storage, manifest, split, resolution, cache)
         self._order = Order(self._level.sizes, seed, lanes)
         self._workers = workers
         self._runs: list[_Run] = []
@@ -154,13 +101,15 @@ class _Run:
     """One iteration: a thread that puts batches together, and a pool that fetches shards."""
 
     def __init__(
-        self, level: _Level, order: Order, position: int, size: int, part: slice, workers: int
+        self, level: Level, order: Order, position: int, size: int, part: slice, workers: int
     ) -> None:
         self._level, self._order = level, order
         self._position, self._size, self._part = position, size, part
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="shards")
+        # Threads of their own: a stalled fetch must not hold up images that are here.
+        self._decoders = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decoders")
         self._lanes: dict[int, list[int]] = {}  # lane → the shards it holds
         self._shards: dict[int, Future[Samples]] = {}
         self._thread = threading.Thread(target=self._produce, name="stream", daemon=True)
@@ -181,7 +130,8 @@ class _Run:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._decoders):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _produce(self) -> None:
         try:
@@ -207,7 +157,7 @@ class _Run:
         self._fetch(place)
         numbers, samples = place.shards[part], place.samples[part]
         ready = {n: self._shards[n].result() for n in set(numbers.tolist())}
-        return self._level.collate(numbers, samples, ready, position)
+        return self._level.collate(numbers, samples, ready, position, self._decoders)
 
     def _fetch(self, place: Place) -> None:
         """Ask for the shards of this batch, then for those that come next in its lanes."""
@@ -246,7 +196,7 @@ def read_split(
     Raises:
         UserError: no such split or resolution, or a damaged shard, by name.
     """
-    level = _Level(storage, manifest, split, resolution)
+    level = Level(storage, manifest, split, resolution)
     total = sum(level.sizes)
     ends = np.cumsum(level.sizes)
     ready: dict[int, Future[Samples]] = {}

@@ -5,11 +5,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import torch
 
 from dcvae.config import Config
+from dcvae.data.cache import ShardCache
 from dcvae.data.manifest import Manifest, load_manifest
 from dcvae.data.stream import Batch, Stream, read_split
 from dcvae.storage import open_storage
@@ -140,6 +142,7 @@ class Training:
             seed=self.config.training.seed,
             lanes=self.config.data.lanes,
             workers=self.config.data.workers,
+            cache=self._cache(),
         )
         self.batches = self.stream.batches(
             self.images,
@@ -147,6 +150,10 @@ class Training:
             ranks.rank(),
             ranks.world_size(),
         )
+
+    def _cache(self) -> ShardCache | None:
+        data = self.config.data
+        return ShardCache(Path(data.cache_dir), data.cache_bytes) if data.cache_dir else None
 
     def _step(self, stage: Stage) -> None:
         """One step: a global batch for every discriminator phase."""
