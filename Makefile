@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean environment chromium
+.PHONY: help demo test lint bench lock clean environment chromium prometheus
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +16,7 @@ help: ## show this list
 demo: environment ## digits from images to a registered model, on this machine (a few minutes)
 	@$(BIN)/python pipelines/digits.py --local
 
-test: environment chromium ## all tests (they start a real S3 server, real ranks and a real browser)
+test: environment chromium prometheus ## all tests (they start a real S3 server, real ranks, a real browser and a real Prometheus)
 	@$(BIN)/python -m pytest $(PYTEST)
 
 lint: environment ## ruff and mypy
@@ -54,15 +54,23 @@ $(READY): pyproject.toml | $(LOCKED)
 	@touch $@
 	@echo "The environment is ready in .venv."
 
-chromium:
-	@command -v chromium > /dev/null && exit 0; \
+# $(call debian,COMMAND,PACKAGE,WHAT FOR): install a program that Python's registry does not have.
+define debian
+command -v $(1) > /dev/null && exit 0; \
 	if ! command -v apt-get > /dev/null; then \
-	  echo "error: the report test opens a page in Chromium: install it so that 'chromium' is on the PATH"; exit 1; fi; \
+	  echo "error: $(3) needs $(2): install it so that '$(1)' is on the PATH"; exit 1; fi; \
 	as_root=""; if [ "$$(id -u)" != 0 ]; then as_root=sudo; \
-	  command -v sudo > /dev/null || { echo "error: the report test needs Chromium: ask an administrator for 'apt-get install chromium'"; exit 1; }; fi; \
-	echo "Installing Chromium for the report test."; log=$$(mktemp); \
-	{ $$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } \
-	  > "$$log" 2>&1 || { tail -n 20 "$$log"; echo "error: apt-get could not install chromium"; exit 1; }; rm -f "$$log"
+	  command -v sudo > /dev/null || { echo "error: $(3) needs $(2): ask an administrator for 'apt-get install $(2)'"; exit 1; }; fi; \
+	echo "Installing $(2) for $(3)."; log=$$(mktemp); \
+	{ $$as_root apt-get update && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(2); } \
+	  > "$$log" 2>&1 || { tail -n 20 "$$log"; echo "error: apt-get could not install $(2)"; exit 1; }; rm -f "$$log"
+endef
+
+chromium:
+	@$(call debian,chromium,chromium,the report test)
+
+prometheus:
+	@$(call debian,promtool,prometheus,the test of metrics and alerts)
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v uv > /dev/null || { echo "error: 'make lock' needs uv: python3 -m pip install uv"; exit 1; }

@@ -27,7 +27,7 @@ CLUSTER_KEYS = (
     "DCVAE_TRAINING_DEADLINE_SECONDS",
     "DCVAE_TRAINING_START_SECONDS",
 )
-QUEUE_KEY = "DCVAE_TRAINING_QUEUE"
+OPTIONAL_CLUSTER_KEYS = ("DCVAE_TRAINING_QUEUE", "DCVAE_METRICS_PORT")
 
 
 class Results(NamedTuple):
@@ -96,7 +96,8 @@ def line(
     _prepare(trained, "Train", small)
     # Not optional: without it the step would train in its own small pod.
     kubernetes.use_config_map_as_env(trained, CLUSTER, {key: key for key in CLUSTER_KEYS})
-    kubernetes.use_config_map_as_env(trained, CLUSTER, {QUEUE_KEY: QUEUE_KEY}, optional=True)
+    optional = {key: key for key in OPTIONAL_CLUSTER_KEYS}
+    kubernetes.use_config_map_as_env(trained, CLUSTER, optional, optional=True)
     _prepare(measured, "Evaluate", large)
     _prepare(registered, "Register, and judge against the champion", small)
     return Results(

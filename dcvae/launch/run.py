@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcvae.config import Config
+from dcvae.config import Config, apply_settings
 from dcvae.errors import UserError
 from dcvae.launch.lines import Progress
 from dcvae.launch.local import LocalRanks
@@ -15,6 +15,9 @@ from dcvae.storage import NotFound, join, open_storage
 
 if TYPE_CHECKING:
     from dcvae.data.manifest import Manifest
+
+METRICS_VARIABLE = "DCVAE_METRICS_PORT"
+"""Port of a node's first rank for Prometheus, where the configuration names none."""
 
 
 def default_ranks() -> int:
@@ -57,7 +60,7 @@ def train(
     snapshot = _finished(config, manifest, out)
     if snapshot is not None:
         return snapshot
-    described = ["--config", config.model_dump_json(), "--data", data, "--out", out]
+    described = ["--config", _measured(config).model_dump_json(), "--data", data, "--out", out]
     ranks.run(["dcvae.training", *described], show)
     snapshot = _finished(config, manifest, out)
     if snapshot is None:
@@ -91,6 +94,14 @@ def check(config: Config, data: str, nproc: int | None = None) -> "Manifest":
             f"{config.model.channels}; set model.channels={manifest.channels}"
         )
     return manifest
+
+
+def _measured(config: Config) -> Config:
+    """``config`` with the metrics port that the environment names, unless it has one."""
+    port = os.environ.get(METRICS_VARIABLE)
+    if not port or config.training.metrics_port is not None:
+        return config
+    return apply_settings(config, [f"training.metrics_port={port}"])
 
 
 def _finished(config: Config, manifest: "Manifest", out: str) -> str | None:

@@ -77,10 +77,13 @@ def test_steps_are_pinned_sized_retried_and_never_cached_by_parameters(package: 
 
 def test_a_training_needs_the_clusters_own_words_on_how_to_start_ranks(package: Path) -> None:
     spec, platform = documents(package)
-    required, queue = platform["exec-train"]["configMapAsEnv"]
+    required, optional = platform["exec-train"]["configMapAsEnv"]
     assert not required.get("optional", False)
     assert "DCVAE_TRAINING_RUNTIME" in {each["envVar"] for each in required["keyToEnv"]}
-    assert queue["optional"]
+    assert optional["optional"]
+    assert {"DCVAE_METRICS_PORT", "DCVAE_TRAINING_QUEUE"} == {
+        each["envVar"] for each in optional["keyToEnv"]
+    }
     container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
     assert "accelerator" not in container["resources"], "the ranks have GPUs, not the step"
 
