@@ -1,15 +1,17 @@
 """Verbs about shard sets."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import progress_shown
+from dcvae.cli.show import check_picture, progress_shown
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's verbs."""
     app.command()(shard)
+    app.command()(inspect)
 
 
 def shard(
@@ -46,6 +48,7 @@ def shard(
     dcvae shard sklearn:digits ./digits --resolution 16
     ```
     """
+    from dcvae.data.inspect import table
     from dcvae.data.shard import shard as write_shards
 
     with progress_shown() as report:
@@ -63,6 +66,45 @@ def shard(
             progress=report,
         )
     samples = ", ".join(f"{manifest.samples(split):,} {split}" for split in manifest.splits)
-    print(f"{dest} holds {manifest.name}: {samples} (fingerprint {manifest.fingerprint[:8]})")
-    if manifest.skipped:
-        print(f"{len(manifest.skipped)} images were skipped; the manifest says which and why")
+    print(f"{dest} holds {manifest.name}: {samples}\n\n{table(manifest)}")
+
+
+def inspect(
+    uri: Annotated[str, typer.Argument(help="The shard set: a folder or s3:// prefix.")],
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file for random images; <name>.png by default.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split to look at; the first one.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Size to look at; the largest up to 128 by default.")
+    ] = None,
+    samples: Annotated[int, typer.Option("--samples", "-n", min=1, help="Random images.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+) -> None:
+    """Show what a shard set holds: a table, and random images as a PNG file.
+
+    ```
+    dcvae inspect s3://bucket/photos --out photos.png
+    dcvae inspect ./digits --split test --resolution 16 -n 16
+    ```
+    """
+    from dcvae.data.inspect import contact_sheet, table
+    from dcvae.data.manifest import load_manifest
+    from dcvae.pictures import png
+    from dcvae.storage import open_storage
+
+    storage = open_storage(uri)
+    manifest = load_manifest(storage)
+    size = resolution or max((r for r in manifest.resolutions if r <= 128), default=None)
+    file = out or Path(f"{manifest.name}.png")
+    check_picture(file)
+    picture = contact_sheet(
+        storage,
+        manifest,
+        split or next(iter(manifest.splits)),
+        size or manifest.resolutions[0],
+        samples,
+        seed,
+    )
+    file.write_bytes(png(picture))
+    print(f"{table(manifest)}\n\n{file}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dcvae.cli.show import check_picture
 from dcvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def sample(
     dcvae sample run/snapshots/000000176000 --out new.png -n 16 --seed 7
     ```
     """
-    _check(out)
+    check_picture(out)
     import torch
 
     import dcvae
@@ -61,7 +62,7 @@ def reconstruct(
     dcvae reconstruct s3://bucket/models/digits four.png seven.png --out pairs.png
     ```
     """
-    _check(out)
+    check_picture(out)
     import torch
 
     import dcvae
@@ -75,14 +76,6 @@ def reconstruct(
     with torch.inference_mode():
         outputs = loaded.reconstruct(inputs)
     _write(pairs(inputs, outputs), out, columns=2 * max(1, round(len(images) ** 0.5)))
-
-
-def _check(out: Path) -> None:
-    """Refuse an impossible file before a model is loaded."""
-    if out.suffix.lower() != ".png":
-        raise UserError(f"the picture is a PNG file: name it like {out.with_suffix('.png')}")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"there is no folder {out.absolute().parent} to write {out.name} into")
 
 
 def _read(path: Path, model: "DCVAE") -> "Tensor":

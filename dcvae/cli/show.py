@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from dcvae.errors import UserError
 from dcvae.launch.lines import Progress
 from dcvae.progress import Lines, Report, as_text
 
@@ -47,3 +49,11 @@ def _shown() -> Iterator[Callable[[int, int | None, str, str], None]]:
             bars.update(bars.task_ids[tasks[what]], completed=done, total=total, detail=detail)
 
         yield tell
+
+
+def check_picture(out: Path) -> None:
+    """Refuse an impossible file before anything is loaded."""
+    if out.suffix.lower() != ".png":
+        raise UserError(f"the picture is a PNG file: name it like {out.with_suffix('.png')}")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {out.absolute().parent} to write {out.name} into")

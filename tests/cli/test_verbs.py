@@ -44,7 +44,17 @@ def test_from_images_to_pictures(tmp_path: Path) -> None:
 
 
 def test_help_has_examples_and_loads_little(tmp_path: Path) -> None:
-    for verb in ("", "shard", "train", "evaluate", "register", "sample", "reconstruct", "doctor"):
+    for verb in (
+        "",
+        "shard",
+        "inspect",
+        "train",
+        "evaluate",
+        "register",
+        "sample",
+        "reconstruct",
+        "doctor",
+    ):
         assert f"dcvae {verb}".strip() in dcvae(tmp_path, f"{verb} --help")
     program = (
         "import sys\n"
