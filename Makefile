@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean environment chromium prometheus
+.PHONY: help demo test lint bench manifests lock clean environment chromium prometheus
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,6 +26,9 @@ lint: environment ## ruff and mypy
 
 bench: environment ## how fast the parts are on this machine: every file in bench/
 	@for file in bench/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+manifests: environment ## all pipelines as Kubernetes resources in build/manifests
+	@$(BIN)/python -m pipelines.manifests build/manifests
 
 environment: $(LOCKED) $(READY)
 

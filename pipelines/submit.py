@@ -11,6 +11,7 @@ from typing import Any
 from dcvae.errors import UserError
 from pipelines.cron import with_seconds
 from pipelines.kubeflow import Kubeflow, asked, every, named
+from pipelines.package import Package, compiled
 
 _ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 _PATIENCE = 300.0
@@ -23,10 +24,10 @@ def submit(
     """Start a run and return its id; its address is printed."""
     name = name or f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     with tempfile.TemporaryDirectory() as folder:
-        package = _package(pipeline, Path(folder))
+        file = _written(compiled(pipeline), folder)
         group = server.experiment(experiment)
         with asked(server.host):
-            run = server.client.run_pipeline(group, name, str(package), params=values)
+            run = server.client.run_pipeline(group, name, str(file), params=values)
     print(f"run {name!r} in the experiment {experiment!r}:")
     print(f"{server.address}/runs/details/{run.run_id}")
     return str(run.run_id)
@@ -76,8 +77,8 @@ def schedule(
     """
     name, times = name or pipeline.name, with_seconds(cron)
     with tempfile.TemporaryDirectory() as folder:
-        package = _package(pipeline, Path(folder))
-        content = (package.read_text(), times, sorted(values.items()))
+        package = compiled(pipeline)
+        content = (package.content, times, sorted(values.items()))
         digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
         description = f"{cron} (content {digest})"
         group = server.experiment(experiment)
@@ -91,7 +92,7 @@ def schedule(
                     max_concurrency=1,
                     no_catchup=True,
                     params=values,
-                    pipeline_package_path=str(package),
+                    pipeline_package_path=str(_written(package, folder)),
                 )
             elif same[0].mode != "ENABLE":
                 server.client.enable_recurring_run(same[0].recurring_run_id)
@@ -118,11 +119,9 @@ def _present(server: Kubeflow, experiment: str, name: str) -> list[Any]:
     return sorted(found, key=lambda each: (str(each.created_at), str(each.recurring_run_id)))
 
 
-def _package(pipeline: Any, folder: Path) -> Path:
-    from kfp import compiler
-
-    file = folder / "pipeline.yaml"
-    compiler.Compiler().compile(pipeline, str(file))
+def _written(package: Package, folder: str) -> Path:
+    file = Path(folder) / "package.yaml"
+    file.write_text(package.content)
     return file
 
 

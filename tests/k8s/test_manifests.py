@@ -65,6 +65,8 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[s
         for job in runtime["spec"]["template"]["spec"]["replicatedJobs"]:
             template = job["template"]["spec"]["template"]
             yield template["metadata"], template["spec"]
+    for job in of(objects, "Job"):
+        yield job["spec"]["template"]["metadata"], job["spec"]["template"]["spec"]
 
 
 def test_kubernetes_knows_it(objects: list[dict[str, Any]]) -> None:
@@ -95,8 +97,9 @@ def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
             for kind in ("cpu", "memory"):
                 assert sizes["requests"][kind] == sizes["limits"][kind]
             mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-            assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
             assert "/tmp" in mounts
+            if container["name"] == "node":  # ranks
+                assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
 
 
 def test_images_are_pinned(objects: list[dict[str, Any]]) -> None:
@@ -150,3 +153,9 @@ def test_overlays_say_where(name: str) -> None:
     for binding in of(objects, "RoleBinding"):
         for subject in binding["subjects"]:
             assert subject["namespace"] == binding["metadata"]["namespace"]
+
+
+def test_jobs_end_and_are_removed(objects: list[dict[str, Any]]) -> None:
+    for job in of(objects, "Job"):
+        assert job["spec"]["activeDeadlineSeconds"]
+        assert job["spec"]["ttlSecondsAfterFinished"]
