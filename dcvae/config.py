@@ -40,6 +40,10 @@ class ModelConfig(_Section):
     width_base: int = Field(default=8192, ge=1)
     """Progressive GAN: feature maps at resolution r are min(2·width_base / r, width_max)."""
     width_max: int = Field(default=512, ge=4)
+    decoder_width: int = Field(default=256, ge=4)
+    """AutoGAN: feature maps of the decoder."""
+    encoder_width: int = Field(default=128, ge=4)
+    """AutoGAN: feature maps of the encoder and the dual encoder."""
     embedding_dim: int = Field(default=16, ge=2)
     """Dimensions of the contrastive embeddings (paper 5.1: 16)."""
 
@@ -55,7 +59,7 @@ class ModelConfig(_Section):
                 f"model.backbone=autogan makes 32x32 images, not {r}x{r}; "
                 "use model.resolution=32 or model.backbone=progan"
             )
-        if self.width_base < 4 * self.width_max:
+        if self.backbone == "progan" and self.width_base < 4 * self.width_max:
             raise ValueError(
                 f"model.width_base={self.width_base} makes 8x8 maps narrower than 4x4 maps, which "
                 f"share a head; use at least 4 x model.width_max = {4 * self.width_max}"

@@ -1,6 +1,7 @@
 """Named configurations: the experiments of the paper, and small ones for a laptop and for tests."""
 
 from difflib import get_close_matches
+from typing import Literal
 
 from dcvae.config import (
     Config,
@@ -42,6 +43,25 @@ def _progan(preset: str, resolution: int, *, mirror: bool) -> Config:
             learning_rate=1e-3,
             adam_betas=(0.0, 0.99),
             mirror=mirror,
+        ),
+    )
+
+
+def _autogan(preset: str, *, channels: Literal[1, 3], latent_dim: int, images: int) -> Config:
+    """AutoGAN's backbone at 32 x 32, with the released code's batches, ratio and optimizer."""
+    return Config(
+        preset=preset,
+        model=ModelConfig(
+            backbone="autogan", resolution=32, channels=channels, latent_dim=latent_dim
+        ),
+        objective=ObjectiveConfig(gan_loss="hinge"),
+        training=TrainingConfig(
+            phases=(Phase(resolution=32, images=images, batch_size=64),),
+            learning_rate=2e-4,
+            adam_betas=(0.0, 0.9),
+            discriminator_steps=5,
+            generator_batch_ratio=2,
+            mirror=channels == 3,
         ),
     )
 
@@ -88,9 +108,15 @@ def _smoke() -> Config:
 PRESETS: dict[str, Config] = {
     config.preset: config
     for config in (
+        _autogan("cifar10", channels=3, latent_dim=128, images=40_000_000),
+        _autogan("stl10", channels=3, latent_dim=128, images=40_000_000),
         _progan("celeba128", 128, mirror=True),
         _progan("celebahq512", 512, mirror=True),
         _progan("lsun_bedroom128", 128, mirror=False),
+        *(
+            _autogan(f"mnist_z{d}", channels=1, latent_dim=d, images=6_000_000)
+            for d in (16, 32, 64)
+        ),
         _digits(),
         _smoke(),
     )

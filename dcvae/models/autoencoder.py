@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dcvae.config import Config
-from dcvae.models.progan import Decoder, Encoder
+from dcvae.models.backbones import build_decoder, build_encoder
 
 
 class Generated(NamedTuple):
@@ -32,8 +32,8 @@ class DCVAE(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.model)
-        self.decoder = Decoder(config.model)
+        self.encoder = build_encoder(config.model)
+        self.decoder = build_decoder(config.model)
         self.resolution = config.model.resolution
         """Side of the images in pixels; lower than the configured one while the model grows."""
         self.fade = 1.0

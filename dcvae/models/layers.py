@@ -40,7 +40,7 @@ class UpConv2d(EqualizedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, 2H, 2W]."""
-        kernel = _box_sum(self.weight * self.scale).flip(2, 3).transpose(0, 1)
+        kernel = box_sum(self.weight * self.scale).flip(2, 3).transpose(0, 1)
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
@@ -52,11 +52,11 @@ class DownConv2d(EqualizedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, inputs, H, W] to [N, outputs, H / 2, W / 2]."""
-        kernel = _box_sum(self.weight * (self.scale / 4))
+        kernel = box_sum(self.weight * (self.scale / 4))
         return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
 
 
-def _box_sum(weight: Tensor) -> Tensor:
+def box_sum(weight: Tensor) -> Tensor:
     """Sum over 2 x 2 shifts of 3 x 3 kernels: [..., 3, 3] to [..., 4, 4]."""
     rows = F.pad(weight, (0, 0, 1, 0)) + F.pad(weight, (0, 0, 0, 1))
     return F.pad(rows, (1, 0)) + F.pad(rows, (0, 1))

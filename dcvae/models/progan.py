@@ -9,16 +9,20 @@ Shapes: N images, C channels, resolution r; D = ``latent_dim``.
 
 from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
+from dcvae.models.dual_encoder import DualEncoder, Features
 from dcvae.models.layers import (
+    HE_GAIN,
     DownConv2d,
     EqualizedConv2d,
     EqualizedLinear,
     UpConv2d,
     downsample,
     leaky_relu,
+    minibatch_stddev,
     pixel_norm,
     upsample,
 )
@@ -163,3 +167,66 @@ class Encoder(nn.Module):
     def at_work(self, resolution: int, fade: float) -> set[str]:
         """The parts that get gradients at (resolution, fade)."""
         return {"top"} | self.trunk.at_work(resolution, fade)
+
+
+class ProganDualEncoder(DualEncoder):
+    """D on the discriminator of Progressive GAN.
+
+    The score sees the statistics of its minibatch, the contrastive heads do not: an instance's
+    embedding must not depend on the images beside it. Both share ``top`` and ``dense``.
+    """
+
+    patch_side = 8
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        features = width(config, MIN_RESOLUTION)
+        self.patch_dim = features
+        self.trunk = Trunk(config)
+        self.top = EqualizedConv2d(features, features, 3)
+        # With `top`, one 3x3 convolution over F + 1 maps: hence the fan-in of both in the gain.
+        self.statistics = EqualizedConv2d(1, features, 3, gain=HE_GAIN / (features + 1) ** 0.5)
+        self.dense = EqualizedLinear(features * 16, features)
+        self.score_head = EqualizedLinear(features, 1, gain=1.0)
+        self.low_map = EqualizedConv2d(features, 1, 1, gain=1.0)
+        self.low_embedding = EqualizedLinear(self.patch_side**2, config.embedding_dim, gain=1.0)
+        self.high_embedding = EqualizedLinear(features, config.embedding_dim, gain=1.0)
+
+    def features(self, images: Tensor, resolution: int, fade: float) -> Features:
+        """As in :meth:`DualEncoder.features`; low is [N, F, 8, 8], high [N, F, 4, 4]."""
+        return Features(*self.trunk(images, resolution, fade))
+
+    def score(self, features: Features) -> Tensor:
+        """As in :meth:`DualEncoder.score`, with minibatch statistics."""
+        statistics = self.statistics(minibatch_stddev(features.high))
+        x = leaky_relu(self.top(features.high) + statistics)
+        x = leaky_relu(self.dense(x.flatten(1)))
+        return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]
+
+    def embed(
+        self, features: Features, location: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
+        """As in :meth:`DualEncoder.embed`."""
+        low = leaky_relu(self.low_map(features.low)).flatten(1)
+        x = leaky_relu(self.top(features.high))
+        x = leaky_relu(self.dense(x.flatten(1)))
+        embeddings = {
+            "low": F.normalize(self.low_embedding(low), dim=1),
+            "high": F.normalize(self.high_embedding(x), dim=1),
+        }
+        if location is not None:
+            embeddings["patch"] = F.normalize(features.low[:, :, *location], dim=1)
+        return embeddings
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """As in :meth:`DualEncoder.parts`."""
+        return {
+            "shared": [self.top, self.dense],
+            "score": [self.statistics, self.score_head],
+            "embed": [self.low_map, self.low_embedding, self.high_embedding],
+            **self.trunk.parts(),
+        }
+
+    def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
+        """As in :meth:`DualEncoder.at_work`."""
+        return {"shared", head} | self.trunk.at_work(resolution, fade)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dcvae.config import Config
-from dcvae.models import DCVAE, DualEncoder
-from dcvae.models.progan import width
+from dcvae.models import DCVAE, build_dual_encoder
 from dcvae.objective.negatives import NegativeQueue
 from dcvae.training import ranks
 
@@ -28,8 +27,8 @@ class Networks(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.autoencoder = DCVAE(config)
-            self.dual_encoder = DualEncoder(config.model)
-        self.averaged = _frozen_copy(self.autoencoder)
+            self.dual_encoder = build_dual_encoder(config.model)
+        self.averaged = _frozen_copy(self.autoencoder).eval()
         """ᾱ: the moving average of encoder and decoder, which snapshots hold."""
         self.key_encoder = _frozen_copy(self.dual_encoder)
         """The momentum copy of D that makes keys (He et al., 2020)."""
@@ -37,7 +36,7 @@ class Networks(nn.Module):
         if config.objective.contrastive:
             dims = {"low": config.model.embedding_dim, "high": config.model.embedding_dim}
             if config.objective.local_patches_after is not None:
-                dims["patch"] = width(config.model, 4)
+                dims["patch"] = self.dual_encoder.patch_dim
             self.queues = nn.ModuleDict(
                 {name: NegativeQueue(config.objective.negatives, d) for name, d in dims.items()}
             )
@@ -52,8 +51,14 @@ class Networks(nn.Module):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """ᾱ ← d·ᾱ + (1 − d)·α after a generator step; d = ``average_decay``."""
+        """ᾱ ← d·ᾱ + (1 − d)·α after a generator step; d = ``average_decay``.
+
+        Buffers (batch statistics, spectral norms) are the live ones, as in the released code.
+        """
         _lerp(self.averaged, self.autoencoder, 1 - self.config.training.average_decay)
+        live = dict(self.autoencoder.named_buffers())
+        for name, buffer in self.averaged.named_buffers():
+            buffer.copy_(live[name])
 
     @torch.no_grad()
     def update_keys(self) -> None:

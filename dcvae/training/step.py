@@ -217,7 +217,8 @@ class Step:
         if after is None or images < after:
             return None
         seed = self.config.training.seed
-        row, column = randomness.whole_numbers(8, 2, seed, images, "patch")
+        side = self.networks.dual_encoder.patch_side
+        row, column = randomness.whole_numbers(side, 2, seed, images, "patch")
         return row, column
 
     def _precision(self) -> torch.autocast | nullcontext[None]:

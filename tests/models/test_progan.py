@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dcvae.models import DCVAE, DualEncoder
+from dcvae.models import DCVAE, build_dual_encoder
 from dcvae.presets import resolve
 
 
@@ -20,7 +20,7 @@ def test_parameter_counts(
 ) -> None:
     config = resolve(preset)
     with torch.device("meta"):
-        model, dual_encoder = DCVAE(config), DualEncoder(config.model)
+        model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     assert parameters(model.decoder) == pytest.approx(decoder, rel=2e-3)
     assert parameters(model.encoder) == pytest.approx(encoder, rel=2e-3)
     assert parameters(dual_encoder) == pytest.approx(discriminator, rel=2e-3)
@@ -30,7 +30,7 @@ def test_parameter_counts(
 @pytest.mark.parametrize("head", ["score", "embed"])
 def test_parts_at_work_are_those_with_gradients(resolution: int, fade: float, head: str) -> None:
     config = resolve("digits")
-    model, dual_encoder = DCVAE(config), DualEncoder(config.model)
+    model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     model.grow_to(resolution, fade)
     images = torch.rand(4, 1, resolution, resolution) * 2 - 1
     made = model(images, torch.randn(4, config.model.latent_dim))
@@ -46,7 +46,7 @@ def test_parts_at_work_are_those_with_gradients(resolution: int, fade: float, he
 
 def test_every_parameter_is_in_one_part() -> None:
     config = resolve("digits")
-    for network in (DCVAE(config), DualEncoder(config.model)):
+    for network in (DCVAE(config), build_dual_encoder(config.model)):
         listed = [p for ms in network.parts().values() for m in ms for p in m.parameters()]
         assert {id(p) for p in listed} == {id(p) for p in network.parameters()}
         assert len(listed) == len({id(p) for p in listed})
@@ -55,7 +55,7 @@ def test_every_parameter_is_in_one_part() -> None:
 def test_growth_starts_from_what_was_learned() -> None:
     """At fade 0 the new resolution shows the old images, enlarged, and scores them as before."""
     config = resolve("digits")
-    model, dual_encoder = DCVAE(config), DualEncoder(config.model)
+    model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     z = torch.randn(4, config.model.latent_dim)
     model.grow_to(8, 1.0)
     before = model.decode(z)
@@ -67,7 +67,7 @@ def test_growth_starts_from_what_was_learned() -> None:
 
 
 def test_embeddings_do_not_depend_on_the_images_beside() -> None:
-    dual_encoder = DualEncoder(resolve("digits").model)
+    dual_encoder = build_dual_encoder(resolve("digits").model)
     images = torch.rand(6, 1, 16, 16) * 2 - 1
     (together,) = dual_encoder([images], 16, 1.0, "embed", (2, 3))
     (alone,) = dual_encoder([images[:1]], 16, 1.0, "embed", (2, 3))

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from dcvae.launch.process import die_with_parent
+
 
 class Pool:
     """Up to ``size`` rank processes; each task runs on the first ``world_size`` of them."""
@@ -45,6 +47,7 @@ class Pool:
 
 
 def _serve(pipe: Connection) -> None:
+    die_with_parent()
     os.environ["DS_ACCELERATOR"] = "cpu"
     torch.set_num_threads(1)
     while True:

@@ -1,13 +1,15 @@
 """What the rank processes are asked to do. Everything returned is tensors, numbers and names."""
 
+import json
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dcvae.config import Config, apply_settings
+from dcvae.config import Config, parse_config
 from dcvae.models import Generated
+from dcvae.models.normalization import GlobalBatchNorm2d
 from dcvae.presets import resolve
 from dcvae.training import ranks
 from dcvae.training.engines import Engine
@@ -20,9 +22,31 @@ from dcvae.training.step import MicroBatch, Step
 GLOBAL_BATCH = 16
 
 
+PROGAN = ["model.resolution=8"]
+AUTOGAN = [
+    "model.backbone=autogan",
+    "model.resolution=32",
+    "model.decoder_width=8",
+    "model.encoder_width=8",
+    'training.phases=[{"resolution":32,"images":64,"batch_size":16}]',
+]
+
+
 def config(settings: list[str]) -> Config:
-    """A small model with wide enough layers for every term to matter."""
-    return apply_settings(resolve("smoke"), ["model.resolution=8", *settings])
+    """A small model; settings that name phases or a backbone replace the growing one."""
+    content = resolve("smoke").model_dump(mode="json")
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        section, name = key.split(".")
+        content[section][name] = _value(text)
+    return parse_config(content)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def global_images(resolution: int, images: int, dtype: torch.dtype) -> Tensor:
@@ -124,3 +148,21 @@ def own_rank() -> Tensor:
     number = torch.tensor(float(dist.get_rank()))
     dist.all_reduce(number)
     return number
+
+
+def batch_norm() -> dict[str, Tensor]:
+    """Output, gradients and running statistics of the decoder's batch norm, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    all_x = torch.randn(8, 3, 4, 4, generator=generator, dtype=torch.float64) * 3 + 1
+    x = ranks.own_rows(all_x).clone().requires_grad_()
+    norm = GlobalBatchNorm2d(3).double()
+    y = norm(x)
+    (y.sin() * x.detach()).mean().backward()
+    assert x.grad is not None
+    assert norm.weight.grad is not None
+    return {
+        "y": ranks.gather_rows(y),
+        "x.grad": ranks.gather_rows(x.grad) / ranks.world_size(),
+        "weight.grad": ranks.mean(norm.weight.grad),
+        **{name: value.double() for name, value in norm.state_dict().items()},
+    }

@@ -1,0 +1,218 @@
+"""AutoGAN's backbone for 32 x 32 images (paper 5.1, Figure 15; Gong et al., 2019).
+
+The decoder is its generator: 256 channels, three cells joined by skips across scales. Encoder and
+dual encoder are its discriminator: four residual blocks of 128 channels under spectral norm.
+
+Convolutions of 1 x 1 are made where the map is small: before upsampling and after pooling, with
+which they commute. ``resolution`` and ``fade`` are taken for the sake of one interface; these
+networks do not grow. Shapes: N images, C channels; D = ``latent_dim``.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcvae.config import ModelConfig
+from dcvae.models.dual_encoder import DualEncoder, Features
+from dcvae.models.layers import box_sum
+from dcvae.models.normalization import GlobalBatchNorm2d, normalize_spectrum
+
+CORE = "core"
+"""The one part that is always at work."""
+
+
+class Cell(nn.Module):
+    """Doubles the side of a map and adds what earlier cells passed across scales."""
+
+    def __init__(self, width: int, mode: str, skips: int, shortcut: bool) -> None:
+        super().__init__()
+        self.mode = mode
+        self.c1 = nn.Conv2d(width, width, 3, padding=1)
+        self.c2 = nn.Conv2d(width, width, 3, padding=1)
+        self.skip_in = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(skips))
+        self.shortcut = nn.Conv2d(width, width, 1) if shortcut else None
+
+    def forward(self, x: Tensor, skipped: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Map [N, F, H, W] to (the skip for later cells, the output), both [N, F, 2H, 2W]."""
+        h = self._up_and_convolve(F.relu(x))
+        for convolution, skip in zip(self.skip_in, skipped, strict=True):
+            h = h + self._enlarge(convolution(skip), h.shape[-1])
+        skip_out, h = h, self.c2(F.relu(h))
+        if self.shortcut is not None:
+            h = h + self._enlarge(self.shortcut(x), h.shape[-1])
+        return skip_out, h
+
+    def _up_and_convolve(self, x: Tensor) -> Tensor:
+        if self.mode == "nearest":
+            kernel = box_sum(self.c1.weight).flip(2, 3).transpose(0, 1)
+            return F.conv_transpose2d(x, kernel, self.c1.bias, stride=2, padding=1)
+        return self.c1(self._enlarge(x, 2 * x.shape[-1]))  # type: ignore[no-any-return]
+
+    def _enlarge(self, x: Tensor, side: int) -> Tensor:
+        if self.mode == "nearest":
+            return F.interpolate(x, size=(side, side), mode="nearest")
+        return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+
+
+class Decoder(nn.Module):
+    """f_θ: AutoGAN's generator; 4 x 4 → 32 x 32."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.decoder_width
+        self.dense = nn.Linear(config.latent_dim, width * 16)
+        self.cell1 = Cell(width, "nearest", skips=0, shortcut=True)
+        self.cell2 = Cell(width, "bilinear", skips=1, shortcut=True)
+        self.cell3 = Cell(width, "nearest", skips=2, shortcut=False)
+        self.norm = GlobalBatchNorm2d(width)
+        self.to_rgb = nn.Conv2d(width, config.channels, 3, padding=1)
+        _initialize(self)
+
+    def forward(self, z: Tensor, resolution: int, fade: float) -> Tensor:
+        """Map latents [N, D] to images [N, C, 32, 32] in [-1, 1]."""
+        x = self.dense(z).unflatten(1, (-1, 4, 4))
+        skip1, x = self.cell1(x, [])
+        skip2, x = self.cell2(x, [skip1])
+        _, x = self.cell3(x, [skip1, skip2])
+        return torch.tanh(self.to_rgb(F.relu(self.norm(x))))
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """One part: the network does not grow."""
+        return {CORE: [self]}
+
+    def at_work(self, resolution: int, fade: float) -> set[str]:
+        """The whole network."""
+        return {CORE}
+
+
+class Block(nn.Module):
+    """A residual block; the first one takes images and does not begin with a rectifier."""
+
+    def __init__(self, inputs: int, width: int, *, down: bool, first: bool = False) -> None:
+        super().__init__()
+        self.down, self.first = down, first
+        self.c1 = nn.Conv2d(inputs, width, 3, padding=1)
+        self.c2 = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, width, 1) if down else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, H, W] to [N, F, H', W'], H' = H / 2 if ``down``."""
+        h = F.relu(self.c1(x if self.first else F.relu(x)))
+        if not self.down:
+            return x + self.c2(h)  # type: ignore[no-any-return]
+        assert self.shortcut is not None
+        h = F.conv2d(h, box_sum(self.c2.weight) / 4, self.c2.bias, stride=2, padding=1)
+        return h + self.shortcut(F.avg_pool2d(x, 2))  # type: ignore[no-any-return]
+
+
+class Trunk(nn.Module):
+    """The four blocks that encoder and dual encoder have in form in common."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.encoder_width
+        self.block1 = Block(config.channels, width, down=True, first=True)
+        self.block2 = Block(width, width, down=True)
+        self.block3 = Block(width, width, down=False)
+        self.block4 = Block(width, width, down=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [N, C, 32, 32] to (after block 1 [N, F, 16, 16], after block 4 [N, F, 8, 8])."""
+        low = self.block1(images)
+        return low, self.block4(self.block3(self.block2(low)))
+
+
+class Encoder(nn.Module):
+    """q_φ(z|x): AutoGAN's discriminator, ending in (μ, log σ²), under spectral norm (A.5)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.trunk = Trunk(config)
+        self.moments = nn.Linear(config.encoder_width, 2 * config.latent_dim, bias=False)
+        _initialize(self)
+        normalize_spectrum(self)
+
+    def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
+        """Map images [N, C, 32, 32] to (μ [N, D], log σ² [N, D])."""
+        _, x = self.trunk(images)
+        mu, logvar = self.moments(F.relu(x).sum(dim=(2, 3))).chunk(2, dim=1)
+        return mu, logvar
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """One part: the network does not grow."""
+        return {CORE: [self]}
+
+    def at_work(self, resolution: int, fade: float) -> set[str]:
+        """The whole network."""
+        return {CORE}
+
+
+class AutoganDualEncoder(DualEncoder):
+    """D on AutoGAN's discriminator: its first linear layer is the higher embedding.
+
+    Spectral norm everywhere but in the lower contrastive head, as in the released code, which also
+    has such heads on blocks 2 to 4 and does not use them.
+    """
+
+    patch_side = 16
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.trunk = Trunk(config)
+        self.patch_dim = config.encoder_width
+        self.dense = nn.Linear(config.encoder_width, config.embedding_dim, bias=False)
+        self.score_head = nn.Linear(config.embedding_dim, 1)
+        _initialize(self)
+        normalize_spectrum(self)
+        self.low_map = nn.Conv2d(config.encoder_width, 1, 1)
+        self.low_embedding = nn.Linear(self.patch_side**2, config.embedding_dim, bias=False)
+        _initialize(self.low_map)
+        _initialize(self.low_embedding)
+
+    def features(self, images: Tensor, resolution: int, fade: float) -> Features:
+        """As in :meth:`DualEncoder.features`; low is [N, F, 16, 16], high [N, F, 8, 8]."""
+        return Features(*self.trunk(images))
+
+    def score(self, features: Features) -> Tensor:
+        """As in :meth:`DualEncoder.score`."""
+        return self.score_head(self._high(features)).squeeze(1)  # type: ignore[no-any-return]
+
+    def embed(
+        self, features: Features, location: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
+        """As in :meth:`DualEncoder.embed`."""
+        low = self.low_embedding(self.low_map(features.low).flatten(1))
+        embeddings = {
+            "low": F.normalize(low, dim=1),
+            "high": F.normalize(self._high(features), dim=1),
+        }
+        if location is not None:
+            embeddings["patch"] = F.normalize(features.low[:, :, *location], dim=1)
+        return embeddings
+
+    def _high(self, features: Features) -> Tensor:
+        return self.dense(F.relu(features.high).sum(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """As in :meth:`DualEncoder.parts`."""
+        return {
+            "shared": [self.trunk, self.dense],
+            "score": [self.score_head],
+            "embed": [self.low_map, self.low_embedding],
+        }
+
+    def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
+        """As in :meth:`DualEncoder.at_work`."""
+        return {"shared", head}
+
+
+def _initialize(module: nn.Module) -> None:
+    """AutoGAN's initialization: Xavier uniform weights, batch norm's scale around 1."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,77 @@
+"""Batch normalization over the global batch, and spectral normalization."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+POWER_ITERATIONS = 20
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization whose statistics are those of all ranks' images, on any backend.
+
+    N ranks with a share each compute what one rank computes with the whole batch, gradients
+    included. Every rank must hold the same number of images and call it as often.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the same shape."""
+        if not self.training or not _several_ranks():
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        mean = _mean_over_ranks(x.mean(dim=(0, 2, 3)))
+        centred = x - mean.view(1, -1, 1, 1)
+        variance = _mean_over_ranks(centred.square().mean(dim=(0, 2, 3)))
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        with torch.no_grad():
+            momentum = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.to(self.running_mean), momentum)
+            unbiased = (variance * count / max(count - 1, 1)).to(self.running_var)
+            self.running_var.lerp_(unbiased, momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+
+def normalize_spectrum(module: nn.Module) -> None:
+    """Divide every weight of convolutions and linear layers below by its largest singular value.
+
+    Miyato et al., 2018. One power iteration at each forward pass in training mode; a few now, so
+    that the first steps already see the right value. Initialize the weights before.
+    """
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            spectral_norm(layer, n_power_iterations=1)
+            with torch.no_grad():
+                for _ in range(POWER_ITERATIONS):
+                    _ = layer.weight
+
+
+def _several_ranks() -> bool:
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _mean_over_ranks(x: Tensor) -> Tensor:
+    total: Tensor = _SumOverRanks.apply(x)
+    return total / dist.get_world_size()
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Differentiable sum: the gradients of all ranks' uses of it come back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
