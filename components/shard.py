@@ -1,5 +1,7 @@
 """Step: images to a shard set."""
 
+from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
+
 from kfp.dsl import Dataset, Output
 
 from components.base import step
@@ -7,7 +9,13 @@ from components.base import step
 
 @step
 def shard(
-    source: str, storage: str, name: str, resolution: int, channels: int, manifest: Output[Dataset]
+    source: str,
+    storage: str,
+    name: str,
+    resolution: int,
+    channels: int,
+    manifest: Output[Dataset],
+    made: List[int] = [],  # noqa: B006, UP006
 ) -> str:
     """Cut images into a shard set below the storage root; writes nothing when all is there.
 
@@ -18,6 +26,7 @@ def shard(
         resolution: side of the largest images in pixels, a power of two.
         channels: 1 (grey) or 3 (RGB).
         manifest: the shard set's manifest.
+        made: images that each part has made already, where the work was cut into parts.
 
     Returns:
         URI of the shard set.
@@ -40,7 +49,7 @@ def shard(
             progress=report,
         )
         counts = [f"{written.samples(split):,} {split}" for split in written.splits]
-        print(f"{uri} holds {', '.join(counts)}")
+        print(f"{uri} holds {', '.join(counts)}" + (f" from {len(made)} parts" if made else ""))
         Path(manifest.path).write_bytes(open_storage(uri).read("manifest.json"))
         manifest.metadata = {"shard set": uri, "fingerprint": written.fingerprint}
     return uri

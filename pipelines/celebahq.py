@@ -23,6 +23,7 @@ def celebahq(
     ranks: int = 8,
     samples: int = 0,
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
+    num_tasks: int = 8,
 ) -> Results:
     """Faces from a bucket to a registered model.
 
@@ -34,6 +35,7 @@ def celebahq(
         ranks: processes that share the training, one a GPU.
         samples: images in each compared set; 0: as many as are held out.
         maximum: largest values a champion may have, by metric.
+        num_tasks: tasks that share the cutting into shards.
     """
     return line(
         source=source,
@@ -48,6 +50,7 @@ def celebahq(
         maximum=maximum,
         small=Size(cpu="4", memory="8Gi"),
         large=Size(cpu="8", memory="32Gi", gpus=1),
+        num_tasks=num_tasks,
     )
 
 

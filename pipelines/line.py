@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from kfp import dsl, kubernetes
 
 from components.evaluate import evaluate
+from components.numbers import numbers
 from components.register import register
 from components.shard import shard
+from components.shard_part import shard_part
 from components.train import train
 
 SECRET = "dcvae-storage"
@@ -62,15 +64,18 @@ def line(
     maximum: dict[str, float],
     small: Size,
     large: Size,
+    num_tasks: int = 1,
 ) -> Results:
     """Add the four steps to the pipeline being defined.
 
     Parameters may be values or the pipeline's own parameters. ``small`` is the size of the steps
     that cut, start a training and register, ``large`` of the one that runs the model; ranks have
-    the size that the training runtime gives them. The gate is inside the last step: a condition
-    around a step is what pipelines get wrong most easily.
+    the size that the training runtime gives them. ``num_tasks`` tasks share the cutting; the number
+    1, given here and not as a parameter, leaves out the loop. The gate is inside the last step: a
+    condition around a step is what pipelines get wrong most easily.
     """
-    cut = shard(source=source, storage=storage, name=name, resolution=resolution, channels=channels)
+    images = {"source": source, "storage": storage, "name": name, "channels": channels}
+    cut = cut_images(num_tasks, {**images, "resolution": resolution}, small)
     trained = train(
         data=cut.outputs["Output"],
         preset=preset,
@@ -92,7 +97,6 @@ def line(
         maximum=maximum,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
-    _prepare(cut, "Cut images into shards", small)
     _prepare(trained, "Train", small)
     # Not optional: without it the step would train in its own small pod.
     kubernetes.use_config_map_as_env(trained, CLUSTER, {key: key for key in CLUSTER_KEYS})
@@ -106,6 +110,23 @@ def line(
         evaluation=measured.outputs["Output"],
         model=registered.outputs["Output"],
     )
+
+
+def cut_images(num_tasks: int, images: dict[str, Any], size: Size) -> Any:
+    """One task that cuts, or a loop of them and one that publishes what they have made."""
+    title = "Cut images into shards"
+    made = {}
+    if not isinstance(num_tasks, int) or num_tasks > 1:  # a parameter cannot be compared
+        counted = numbers(count=num_tasks)
+        _prepare(counted, "Count the parts", Size(cpu="500m", memory="512Mi"))
+        with dsl.ParallelFor(counted.output) as part:
+            piece = shard_part(part=part, parts=num_tasks, **images)
+            _prepare(piece, "Cut a part of the images", size)
+        # Not .after(): a step cannot follow one inside a loop but by its collected results.
+        made, title = {"made": dsl.Collected(piece.output)}, "Publish the shards"
+    cut = shard(**images, **made)
+    _prepare(cut, title, size)
+    return cut
 
 
 def _prepare(task: Any, title: str, size: Size) -> None:

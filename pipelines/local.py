@@ -1,5 +1,6 @@
 """A pipeline on this machine: KFP's own local runner, a real S3 server, and output that reads."""
 
+import builtins
 import logging
 import os
 import re
@@ -94,8 +95,10 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
     from kfp import local
 
     # A try again after a minute is for lost nodes; here it would only delay the message.
-    for task in pipeline.pipeline_spec.root.dag.tasks.values():
-        task.ClearField("retry_policy")
+    loops = [each.dag for each in pipeline.pipeline_spec.components.values()]
+    for dag in (pipeline.pipeline_spec.root.dag, *loops):
+        for task in dag.tasks.values():
+            task.ClearField("retry_policy")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a laptop cannot honour: sizes, image, names
         local.init(
@@ -104,7 +107,7 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
             workspace_root=str(HOME / "workspace"),
         )
         narrator = Narrator(sys.stdout)
-        with narrator.listening():
+        with _restored(), narrator.listening():
             try:
                 outputs = pipeline(**values).outputs
             except RuntimeError as error:
@@ -115,6 +118,17 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
     if narrator.silent_failures:
         raise StepFailed(f"the runner skipped a step: {narrator.silent_failures[0]}")
     return {name: str(value) for name, value in outputs.items()}
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Undo what the runner's loops leave behind: an indenting print, and everybody's log shown."""
+    root = logging.getLogger()
+    before = builtins.print, root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        builtins.print, root.level, root.handlers[:] = before
 
 
 class Narrator:

@@ -1,0 +1,22 @@
+"""A pipeline for tests: images cut by several tasks at once. Run as a module, it runs here."""
+
+import sys
+
+from kfp import dsl
+
+from pipelines.line import Size, cut_images
+
+
+@dsl.pipeline(name="dcvae-parts", description="For tests.")
+def parts(storage: str, source: str, num_tasks: int) -> str:
+    images = {"source": source, "storage": storage, "name": "parts"}
+    cut = cut_images(num_tasks, {**images, "resolution": 8, "channels": 3}, Size("1", "1Gi"))
+    return cut.outputs["Output"]
+
+
+if __name__ == "__main__":
+    from pipelines.local import _environment, _run
+
+    values = {"storage": sys.argv[1], "source": sys.argv[2], "num_tasks": int(sys.argv[3])}
+    with _environment(sys.argv[1]):
+        print("set:", _run(parts, values)["Output"])
