@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench manifests lock clean environment chromium prometheus
+.PHONY: help demo test lint bench manifests minikube minikube-down lock clean environment chromium prometheus
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ LOCKED := .venv/.locked-$(shell sha256sum < requirements.lock | cut -c1-16)
 READY := .venv/.ready-$(shell sha256sum < pyproject.toml | cut -c1-16)
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: environment ## digits from images to a registered model, on this machine (a few minutes)
 	@$(BIN)/python pipelines/digits.py --local
@@ -29,6 +29,12 @@ bench: environment ## how fast the parts are on this machine: every file in benc
 
 manifests: environment ## all pipelines as Kubernetes resources in build/manifests
 	@$(BIN)/python -m pipelines.manifests build/manifests
+
+minikube: environment ## a small cluster on this machine, and the digits pipeline run on it
+	@k8s/minikube.sh up
+
+minikube-down: ## remove that cluster with everything in it
+	@k8s/minikube.sh down
 
 environment: $(LOCKED) $(READY)
 

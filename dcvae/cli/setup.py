@@ -15,6 +15,12 @@ def doctor(
         str | None,
         typer.Argument(metavar="[URI]", help="A place to write to, read from and delete from."),
     ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Also what a Kubernetes cluster lacks for trainings.")
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="With --cluster: where; else as kubectl's current context.")
+    ] = None,
 ) -> None:
     """Check versions, GPU, memory and ports, and that a place can be written to.
 
@@ -23,11 +29,16 @@ def doctor(
     ```
     dcvae doctor
     dcvae doctor s3://bucket/prefix
+    dcvae doctor --cluster --namespace kubeflow
     ```
     """
     from dcvae import doctor as checks
 
     findings = [*checks.machine(), *(checks.storage(storage) if storage else [])]
+    if cluster:
+        from dcvae.launch import needs
+
+        findings += needs.cluster(namespace)
     for finding in findings:
         print(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
     if storage is None:

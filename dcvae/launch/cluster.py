@@ -29,20 +29,10 @@ class Cluster:
     """
 
     def __init__(self, namespace: str | None = None) -> None:
-        from kubernetes import client, config
+        from kubernetes import client
 
-        settings = client.Configuration()
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            try:
-                config.load_kube_config(_kubeconfig(), client_configuration=settings)
-            except config.ConfigException as error:
-                raise UserError(f"there is no cluster to start ranks on: {error}") from None
-        settings.retries = False  # repeating is done here, where it is known what may be repeated
-        self.namespace = namespace or _current_namespace()
+        api, self.namespace = connect(namespace)
         self._errors = client.ApiException
-        api = client.ApiClient(settings)
         self._jobs = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
 
@@ -124,6 +114,31 @@ class Cluster:
             pause = min(2 * pause, 10)
 
 
+def connect(namespace: str | None = None) -> tuple[Any, str]:
+    """A client of the API server, and the namespace: the pod's, or of kubectl's current context.
+
+    Raises:
+        UserError: there is no configuration for a cluster.
+    """
+    from kubernetes import client, config
+
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        try:
+            config.load_kube_config(_kubeconfig(), client_configuration=settings)
+        except config.ConfigException as error:
+            raise UserError(f"there is no cluster to start ranks on: {error}") from None
+    settings.retries = False  # repeating is done here, where it is known what may be repeated
+    return client.ApiClient(settings), namespace or _current_namespace()
+
+
+def inside() -> bool:
+    """Whether this process runs in a pod."""
+    return _OWN_NAMESPACE.exists()
+
+
 def _forbidden(error: Any) -> str:
     import json
 
@@ -142,7 +157,7 @@ def _kubeconfig() -> str | None:
 def _current_namespace() -> str:
     from kubernetes import config
 
-    if _OWN_NAMESPACE.exists():
+    if inside():
         return _OWN_NAMESPACE.read_text().strip()
     _, active = config.list_kube_config_contexts(_kubeconfig())
     return str(active["context"].get("namespace", "default"))

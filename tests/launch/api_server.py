@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 JOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/team/trainjobs"
 CORE = "/api/v1/namespaces/team"
+REVIEWS = "/apis/authorization.k8s.io/v1"
 # What the CRD lets a TrainJob say; the real server prunes or refuses anything else.
 SPEC = {"activeDeadlineSeconds", "runtimeRef", "trainer"}
 TRAINER = {"command", "args", "numNodes", "numProcPerNode"}
@@ -27,6 +28,10 @@ class ApiServer:
         self.pods: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.logs: dict[str, list[str]] = {}
+        self.objects: dict[str, Any] = {}
+        """Answers to GET, by path: whatever else a test needs there to be."""
+        self.rights: set[str] = set()
+        """What every account may do, as "verb resource" or "verb resource.group"."""
         self.requests: list[tuple[str, str]] = []
         self.answers: list[int] = []
         """Status codes to answer the next requests with, instead of serving them."""
@@ -97,7 +102,20 @@ class ApiServer:
             return 200, {"items": items}
         if url.path == f"{CORE}/events":
             return 200, {"items": self.events}
+        if url.path.startswith(f"{REVIEWS}/") and method == "POST":
+            return self._review(body)
+        if method == "GET" and url.path in self.objects:
+            return 200, self.objects[url.path]
         return 404, {"message": path}
+
+    def _review(self, body: dict[str, Any]) -> tuple[int, Any]:
+        asked = body["spec"]["resourceAttributes"]
+        assert asked["namespace"] == "team"
+        name = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        right = f"{asked['verb']} {name}" + (f".{asked['group']}" if asked.get("group") else "")
+        account = body["spec"].get("user", "")
+        allowed = account.endswith(":team:pipeline-runner") and right in self.rights
+        return 201, {**body, "status": {"allowed": allowed}}
 
     def _create(self, job: dict[str, Any]) -> tuple[int, Any]:
         name = job["metadata"]["name"]
