@@ -23,8 +23,8 @@ From images to a model, and from the model to new images:
 ```
 dcvae shard sklearn:digits ./digits --resolution 16
 dcvae train --preset digits --data ./digits --out ./run --nproc 2
-dcvae evaluate run/snapshots/000000176000 --data ./digits --out ./evaluation
-dcvae sample run/snapshots/000000176000 --out new.png
+dcvae evaluate run/snapshots/000000040000 --data ./digits --out ./evaluation
+dcvae sample run/snapshots/000000040000 --out new.png
 ```
 
 Places are s3://bucket/prefix or folders; S3 is reached as the AWS_ variables say.
