@@ -21,6 +21,8 @@ SECRET_KEYS = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
 )
+USER = 10001
+"""The user of the image, which is not root."""
 CLUSTER = "dcvae-cluster"
 """ConfigMap of k8s/base that says how ranks are started."""
 CLUSTER_KEYS = (
@@ -143,6 +145,9 @@ def _prepare(task: Any, title: str, size: Size) -> None:
     task.set_retry(
         num_retries=3, backoff_duration="60s", backoff_factor=2, backoff_max_duration="900s"
     )
+    # Kubeflow itself drops all capabilities and sets seccomp; with this, a step may run in a
+    # namespace that enforces Pod Security "restricted".
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.use_secret_as_env(task, SECRET, {key: key for key in SECRET_KEYS}, optional=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp", size_limit="20Gi")
     kubernetes.empty_dir_mount(

@@ -1,5 +1,6 @@
 """The packages: what a cluster gets is pinned, typed, sized, and has no loose ends."""
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -11,13 +12,14 @@ import yaml
 from kfp import components as kfp_components
 
 from components.base import IMAGE
+from pipelines.line import USER
+from pipelines.package import experiments
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = ("digits", "celebahq")
-STEPS = {
-    "digits": {"shard", "train", "evaluate", "register"},
-    "celebahq": {"numbers", "shard-part", "shard", "train", "evaluate", "register"},
-}
+NAMES = sorted(each.name.removeprefix("dcvae-").replace("-", "_") for each in experiments())
+CORE = {"shard", "train", "evaluate"}
+STEPS = CORE | {"numbers", "shard-part", "register", "compare"}
+TYPES = {"STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT"}
 
 
 @pytest.fixture(params=NAMES, scope="module")
@@ -53,49 +55,83 @@ def dags(spec: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 def test_the_sdk_loads_it_again(package: Path) -> None:
     loaded = kfp_components.load_component_from_file(str(package))
-    assert loaded.name == f"dcvae-{package.stem}"
+    assert loaded.name == f"dcvae-{package.stem.replace('_', '-')}"
 
 
 def test_parameters_are_typed_described_and_have_defaults(package: Path) -> None:
     spec, _ = documents(package)
-    for name, parameter in spec["root"]["inputDefinitions"]["parameters"].items():
-        assert parameter["parameterType"] in {"STRING", "NUMBER_INTEGER", "LIST", "STRUCT"}, name
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert len(parameters) < 12, "a form that is filled in a minute"
+    for name, parameter in parameters.items():
+        assert parameter["parameterType"] in TYPES, name
         assert "defaultValue" in parameter, name
         assert parameter.get("description"), name
 
 
+def steps(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tasks that are steps, in the pipeline and in its loops, by the label of their executor.
+
+    Tasks that do the same with the same settings share one.
+    """
+    found = {}
+    for _, tasks in dags(spec):
+        for task in tasks.values():
+            component = spec["components"][task["componentRef"]["name"]]
+            if "dag" not in component:
+                found[component["executorLabel"]] = task
+    return found
+
+
+def test_steps_are_known_and_none_is_left_out(package: Path) -> None:
+    spec, platform = documents(package)
+    labels = set(steps(spec))
+    assert labels == set(spec["deploymentSpec"]["executors"]) == set(platform)
+    kinds = {re.sub(r"^exec-|-\d+$", "", label) for label in labels}
+    assert CORE <= kinds <= STEPS
+
+
 def test_steps_are_pinned_sized_retried_and_never_cached_by_parameters(package: Path) -> None:
     spec, platform = documents(package)
-    tasks = {name: task for _, inner in dags(spec) for name, task in inner.items()}
-    steps = {name: task for name, task in tasks.items() if not name.startswith("for-loop")}
-    assert set(steps) == STEPS[package.stem]
-    for name, task in steps.items():
-        container = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]
+    for label, task in steps(spec).items():
+        container = spec["deploymentSpec"]["executors"][label]["container"]
         assert container["image"] == IMAGE
         assert "pip install" not in " ".join(container["command"])
         sizes = container["resources"]
         for kind in ("Cpu", "Memory"):
             assert sizes[f"resource{kind}Request"] == sizes[f"resource{kind}Limit"]
         assert task["retryPolicy"]["maxRetryCount"] == 3
+        assert task["retryPolicy"]["backoffDuration"] == "60s"
         assert not task["cachingOptions"].get("enableCache", False)
-        assert task["taskInfo"]["name"] != name
-        settings = platform[f"exec-{name}"]
+        assert task["taskInfo"]["name"] not in spec["components"], "a title for people"
+        settings = platform[label]
         assert settings["secretAsEnv"][0]["optional"]
         mounts = {mount["mountPath"] for mount in settings["emptyDirMounts"]}
         assert mounts == {"/tmp", "/dev/shm"}
+        own = {"runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": True}
+        assert {key: settings["securityContext"][key] for key in own} == {
+            key: str(value) if type(value) is int else value for key, value in own.items()
+        }
 
 
 def test_a_training_needs_the_clusters_own_words_on_how_to_start_ranks(package: Path) -> None:
     spec, platform = documents(package)
-    required, optional = platform["exec-train"]["configMapAsEnv"]
-    assert not required.get("optional", False)
-    assert "DCVAE_TRAINING_RUNTIME" in {each["envVar"] for each in required["keyToEnv"]}
-    assert optional["optional"]
-    assert {"DCVAE_METRICS_PORT", "DCVAE_TRAINING_QUEUE"} == {
-        each["envVar"] for each in optional["keyToEnv"]
-    }
-    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
-    assert "accelerator" not in container["resources"], "the ranks have GPUs, not the step"
+    trainings = [label for label in steps(spec) if re.fullmatch(r"exec-train(-\d+)?", label)]
+    assert trainings
+    for label in trainings:
+        required, optional = platform[label]["configMapAsEnv"]
+        assert not required.get("optional", False)
+        assert "DCVAE_TRAINING_RUNTIME" in {each["envVar"] for each in required["keyToEnv"]}
+        assert optional["optional"]
+        assert {"DCVAE_METRICS_PORT", "DCVAE_TRAINING_QUEUE"} == {
+            each["envVar"] for each in optional["keyToEnv"]
+        }
+        container = spec["deploymentSpec"]["executors"][label]["container"]
+        assert "accelerator" not in container["resources"], "the ranks have GPUs, not the step"
+
+
+def test_the_users_of_steps_and_ranks_are_that_of_the_image() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"USER {USER}:{USER}" in dockerfile
 
 
 def test_the_image_is_pinned_to_this_version() -> None:
@@ -167,4 +203,7 @@ def test_bad_arguments_are_refused_in_one_sentence(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_importing_a_pipeline_only_defines_it(name: str) -> None:
-    assert getattr(import_module(f"pipelines.{name}"), name).name == f"dcvae-{name}"
+    pipeline = getattr(import_module(f"pipelines.{name}"), name)
+    assert pipeline.name == f"dcvae-{name.replace('_', '-')}"
+    assert pipeline.pipeline_spec.pipeline_info.display_name.startswith("DC-VAE")
+    assert pipeline.description
