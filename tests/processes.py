@@ -1,8 +1,34 @@
-"""Looking at processes from outside."""
+"""Starting processes, and looking at them from outside."""
 
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Any
+
+PRELOADED = ["tests.data.painted", "dcvae.data.stream", "dcvae.storage.s3"]
+
+
+def fresh() -> ForkServerContext:
+    """Processes without this one's threads and connections, started in milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def child(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """A started process that runs ``target`` with the environment of this one."""
+    process = fresh().Process(target=_run, args=(dict(os.environ), target, arguments))
+    process.start()
+    return process
+
+
+def _run(environment: dict[str, str], target: Callable[..., None], arguments: Any) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*arguments)
 
 
 def alive(pid: int) -> bool:

@@ -1,7 +1,6 @@
 """The local cache of shards: no second download, never too large, never trusted."""
 
 import hashlib
-import multiprocessing
 import time
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from dcvae.data.stream import Stream
 from dcvae.errors import UserError
 from dcvae.storage import open_storage
 from tests.data.conftest import ShardSet
+from tests.processes import child
 
 EPOCH = 20  # batches of 50
 
@@ -31,7 +31,7 @@ def streamed(place: str, cache: ShardCache | None, epochs: int = 1) -> str:
 
 
 def stream_with_little_room(place: str, folder: str, limit: int) -> None:
-    streamed(place, ShardCache(Path(folder), limit), epochs=8)
+    streamed(place, ShardCache(Path(folder), limit), epochs=4)
 
 
 def size_of(folder: Path) -> int:
@@ -69,18 +69,15 @@ def test_a_damaged_file_is_fetched_again(painted: ShardSet, tmp_path: Path, dama
 def test_processes_share_a_folder_that_stays_small(painted: ShardSet, tmp_path: Path) -> None:
     shards = painted.manifest.shards("train", 8)
     limit = 5 * shards[0].bytes
-    context = multiprocessing.get_context("spawn")
     arguments = (painted.storage.uri, str(tmp_path), limit)
-    processes = [context.Process(target=stream_with_little_room, args=arguments) for _ in range(3)]
-    for process in processes:
-        process.start()
+    processes = [child(stream_with_little_room, *arguments) for _ in range(3)]
     largest, killed = 0, False
     while any(process.is_alive() for process in processes):
         largest = max(largest, size_of(tmp_path))
         if largest and not killed:
             processes[0].kill()
             killed = True
-        time.sleep(0.001)
+        time.sleep(0.005)
     assert [process.exitcode for process in processes] == [-9, 0, 0]
     assert 0 < largest <= limit
     assert streamed(painted.storage.uri, ShardCache(tmp_path, limit)) == streamed(

@@ -1,7 +1,6 @@
 """Sharding: deterministic, resumable, whole or not at all."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from dcvae.errors import UserError
 from dcvae.storage import open_storage
 from dcvae.storage.base import Storage
 from tests.data.painted import OPTIONS, Painted, shard_and_die, shard_quietly
+from tests.processes import child, fresh
 
 
 def contents(storage: Storage) -> dict[str, bytes]:
@@ -35,11 +35,9 @@ def test_a_killed_sharding_goes_on_and_ends_the_same(uri: str, tmp_path: Path) -
     whole = open_storage(str(tmp_path / "whole"))
     expected = shard(Painted(100), str(tmp_path / "whole"), **OPTIONS)
     storage = open_storage(uri)
-    context = multiprocessing.get_context("spawn")
     kept: dict[str, str] = {}
     for at in (20, 50, 99):
-        process = context.Process(target=shard_and_die, args=(100, at, uri))
-        process.start()
+        process = child(shard_and_die, 100, at, uri)
         process.join()
         assert process.exitcode == -signal.SIGKILL
         assert storage.stat(MANIFEST) is None
@@ -75,11 +73,8 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 
 
 def race(uri: str, counts: list[int]) -> list[str]:
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    processes = [context.Process(target=shard_quietly, args=(uri, results, n)) for n in counts]
-    for process in processes:
-        process.start()
+    results = fresh().Queue()
+    processes = [child(shard_quietly, uri, results, n) for n in counts]
     answers = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
