@@ -113,7 +113,9 @@ ours() {
 }
 
 run() {
-  kube port-forward --namespace kubeflow svc/ml-pipeline-ui "$PORT:80" > /dev/null &
+  # Not through kube, whose shell would be killed in its stead.
+  kubectl --context "$PROFILE" port-forward --namespace kubeflow svc/ml-pipeline-ui "$PORT:80" \
+    > /dev/null &
   local forward=$!
   # shellcheck disable=SC2064  # this process, not a later one
   trap "kill $forward 2> /dev/null" EXIT
