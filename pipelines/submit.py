@@ -115,7 +115,8 @@ def _present(server: Kubeflow, experiment: str, name: str) -> list[Any]:
             experiment_id=experiment, filter=named(name), **options
         )
 
-    found = list(every("recurring_runs", page))
+    # The server's filter does not tell upper from lower case.
+    found = [each for each in every("recurring_runs", page) if each.display_name == name]
     return sorted(found, key=lambda each: (str(each.created_at), str(each.recurring_run_id)))
 
 
@@ -126,12 +127,12 @@ def _written(package: Package, folder: str) -> Path:
 
 
 def _tell_steps(run: Any, told: dict[str, str]) -> None:
-    """Print each step whose state has changed; KFP's own drivers are not steps."""
+    """Print each step whose state has changed; KFP's own drivers and executors are not steps."""
     details = run.run_details.task_details if run.run_details else None
     for task in details or []:
         title, state = str(task.display_name), str(task.state)
-        if title.endswith("driver") or task.parent_task_id is None or state == "None":
+        if title in ("root", "executor", "None") or title.endswith("driver") or state == "None":
             continue
-        if told.get(title) != state:
-            told[title] = state
+        if told.get(task.task_id) != state:  # by id: the parts of a loop have one title
+            told[task.task_id] = state
             print(f"{datetime.now():%H:%M:%S}  {title}: {state.lower()}", flush=True)

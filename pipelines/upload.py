@@ -63,9 +63,9 @@ def _pipeline(server: Kubeflow, package: Package) -> str:
 
     api = kfp_server_api.PipelineServiceApi(server.client.pipelines.api_client)
     options = {"namespace": server.namespace} if server.namespace else {}
-    found = server.client.list_pipelines(filter=named(package.name), **options).pipelines
-    if found:
-        return str(found[0].pipeline_id)
+    for each in server.client.list_pipelines(filter=named(package.name), **options).pipelines or []:
+        if each.display_name == package.name:
+            return str(each.pipeline_id)
     made = api.pipeline_service_create_pipeline(
         kfp_server_api.V2beta1Pipeline(
             display_name=package.name,

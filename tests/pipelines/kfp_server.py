@@ -99,8 +99,8 @@ class KfpServer:
             return self._add(held, name, content)
         for predicate in json.loads(query.get("filter", "{}")).get("predicates", []):
             assert predicate["operation"] in ("EQUALS", 1)
-            key, wanted = predicate["key"], predicate["stringValue"]
-            held = [each for each in held if each[key] == wanted]
+            key, wanted = predicate["key"], predicate["stringValue"].lower()
+            held = [each for each in held if each[key].lower() == wanted]  # as the database does
         start = int(query.get("page_token") or 0)
         plural = {"recurring_run": "recurringRuns"}.get(name, f"{name}s")
         page = {plural: held[start : start + 2], "total_size": len(held)}

@@ -90,15 +90,21 @@ def test_waiting_tells_the_steps_and_ends_as_the_run(
     kubeflow = Kubeflow(server.host)
     identity = submit(kubeflow, digits, {}, "experiment", None)
     (made,) = server.runs
-    step = {"display_name": "Train", "state": "SUCCEEDED", "parent_task_id": "1"}
-    driver = {"display_name": "root-driver", "state": "SUCCEEDED", "parent_task_id": "1"}
-    made["run_details"] = {"task_details": [step, driver]}
+    titles = ("root", "root-driver", "Train", "executor", "Cut a part", "Cut a part")
+    made["run_details"] = {
+        "task_details": [
+            {"task_id": str(number), "display_name": title, "state": "SUCCEEDED"}
+            for number, title in enumerate(titles)
+        ]
+    }
     server.answers = [503]  # once, the server does not answer
     made["state"] = state
     assert wait(kubeflow, identity, poll=0.1) == code
     output = capfd.readouterr().out
     assert "Train: succeeded" in output
+    assert output.count("Cut a part: succeeded") == 2
     assert "driver" not in output
+    assert "executor" not in output
     assert output.splitlines()[-1] == f"run {state.lower()}"
 
 
@@ -133,6 +139,8 @@ def test_the_same_schedule_again_changes_nothing_and_another_replaces_it(
 
     assert run(server, "--schedule", "0 4 * * *", "--name", "daily")[0] == 0
     assert len(server.schedules) == 2, "another name, another schedule"
+    assert run(server, "--schedule", "0 4 * * *", "--name", "DAILY")[0] == 0
+    assert len(server.schedules) == 3, "upper case is another name"
 
 
 def test_left_overs_of_an_interrupted_replacement_are_removed(server: KfpServer, run: Run) -> None:
