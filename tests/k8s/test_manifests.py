@@ -159,3 +159,31 @@ def test_jobs_end_and_are_removed(objects: list[dict[str, Any]]) -> None:
     for job in of(objects, "Job"):
         assert job["spec"]["activeDeadlineSeconds"]
         assert job["spec"]["ttlSecondsAfterFinished"]
+
+
+def test_all_components_fit_together(tmp_path: Path) -> None:
+    folder = compose(tmp_path, "monitoring")
+    file = folder / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text())
+    ordered = sorted(COMPONENTS, key=lambda name: len(NEEDS.get(name, [])))
+    content["components"] = [f"../k8s/components/{each}" for each in ordered]
+    file.write_text(yaml.safe_dump(content))
+    objects = render(folder)
+    (runtime,) = of(objects, "TrainingRuntime")
+    (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
+    (config,) = (
+        each for each in of(objects, "ConfigMap") if "DCVAE_RANKS_PER_NODE" in each["data"]
+    )
+    assert int(config["data"]["DCVAE_RANKS_PER_NODE"]) == gpus
+    first = int(config["data"]["DCVAE_METRICS_PORT"])
+    ports = [port["containerPort"] for port in container["ports"]]
+    assert ports == list(range(first, first + gpus)), "one for each rank of a node"
+    (opening,) = (
+        each["spec"]["ingress"][0]["ports"][0]
+        for each in of(objects, "NetworkPolicy")
+        if each["metadata"]["name"] == "dcvae-trainer-metrics"
+    )
+    assert opening["port"] == first
+    assert opening["endPort"] >= ports[-1]
