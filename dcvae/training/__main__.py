@@ -4,6 +4,10 @@ import argparse
 import json
 import os
 import sys
+import time
+
+LAST_SCRAPE_SECONDS = 20
+"""How long a rank that met a NaN stays up, so that its count is scraped and the alert fires."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,12 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
     from dcvae.training.telemetry import NonFiniteError
 
     try:
-        train(parse_config(json.loads(given.config)), given.data, given.out)
+        config = parse_config(json.loads(given.config))
+        train(config, given.data, given.out)
     except Stopped:
         return RESTART_EXIT_CODE
     except UserError as error:
         return _fail(error, 2)
     except NonFiniteError as error:
+        if config.training.metrics_port is not None:
+            time.sleep(LAST_SCRAPE_SECONDS)
         return _fail(error, 1)
     return 0
 

@@ -70,6 +70,13 @@ class Engine:
         """Forward for a backward pass that ends in :meth:`step`; once per backward."""
         return self.deepspeed(*inputs) if self.stage else self.network(*inputs)
 
+    def backward(self, loss: Tensor) -> None:
+        """Differentiate a loss that this engine, and perhaps the other one, took part in."""
+        if self.stage:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.deepspeed.backward(loss, scale_wrt_gas=False)
+
     def step(self, active: set[str]) -> None:
         """Average the gradients over ranks, step the ``active`` parts, drop all gradients."""
         self.adam.active = active
@@ -80,14 +87,6 @@ class Engine:
     def partition(self, index: int) -> Tensor:
         """The share of part ``index`` that this rank optimizes, flat (ZeRO stages 1 and 2)."""
         return self.deepspeed.optimizer.single_partition_of_fp32_groups[index]  # type: ignore[no-any-return]
-
-
-def backward(loss: Tensor, engine: Engine) -> None:
-    """Differentiate a loss that ``engine``, and perhaps the other one, took part in."""
-    if engine.stage:
-        loss.backward()  # type: ignore[no-untyped-call]
-    else:
-        engine.deepspeed.backward(loss, scale_wrt_gas=False)
 
 
 @contextmanager

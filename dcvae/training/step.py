@@ -30,7 +30,7 @@ from dcvae.objective.instance import info_nce, instance_accuracy, instance_logit
 from dcvae.objective.kl import kl_divergence
 from dcvae.objective.reconstruction import feature_loss, pixel_loss
 from dcvae.training import randomness, ranks
-from dcvae.training.engines import Engine, backward, frozen
+from dcvae.training.engines import Engine, frozen
 from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 
@@ -85,7 +85,7 @@ class Step:
                 with torch.no_grad():
                     fakes = self._generate(micro, "discriminator", network=True)
                 loss = self._discriminator_loss(micro, fakes)
-            backward(loss / len(batch), self.dual_encoder)
+            self.dual_encoder.backward(loss / len(batch))
         self.dual_encoder.step(self._dual_at_work("score"))
 
     def _generator_phase(self, batch: list[MicroBatch]) -> None:
@@ -97,7 +97,7 @@ class Step:
                 loss = self._kl("kl", made) + self._reconstruction_loss(micro, made)
                 if self.config.objective.adversarial:
                     loss = loss + self._adversarial_loss(made)
-                backward(loss / len(batch), self.autoencoder)
+                self.autoencoder.backward(loss / len(batch))
         self.autoencoder.step(self.networks.autoencoder.at_work())
 
     def _contrastive_phase(self, batch: list[MicroBatch], images: int) -> None:
@@ -111,7 +111,7 @@ class Step:
                 made = self._generate(micro, "contrastive", prior=False)
                 loss, keys = self._instance_loss(micro, made, location)
                 loss = loss + self._kl("kl_contrastive", made)
-            backward(loss / len(batch), self.autoencoder)
+            self.autoencoder.backward(loss / len(batch))
             new_keys.append(keys)
         self.autoencoder.step(self.networks.autoencoder.at_work())
         self.dual_encoder.step(self._dual_at_work("embed"))

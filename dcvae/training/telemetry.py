@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 
@@ -142,7 +143,7 @@ def _spell(value: float) -> str:
 
 
 def _serve(metrics_port: int) -> None:
-    port = metrics_port + ranks.rank() if metrics_port else 0
+    port = metrics_port + int(os.environ.get("LOCAL_RANK", "0")) if metrics_port else 0
     try:
         server, _ = start_http_server(port)
     except OSError as error:

@@ -1,0 +1,105 @@
+"""The fast step and the plain one make the same update, in float64 over several iterations."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.plain import PlainStep
+from dcvae.config import TrainingConfig
+from dcvae.presets import resolve
+from dcvae.training.engines import PartAdam
+from dcvae.training.networks import Networks
+from dcvae.training.randomness import Rows
+from dcvae.training.step import MicroBatch, Step
+
+BATCH = 4
+
+
+class PlainEngine:
+    """What an engine does, without DeepSpeed, which does not reduce float64 gradients."""
+
+    def __init__(self, network: Any, training: TrainingConfig) -> None:
+        self.network = network
+        self.adam = PartAdam(
+            network.parts(),
+            lr=training.learning_rate,
+            betas=training.adam_betas,
+            eps=training.adam_eps,
+        )
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.network(*inputs)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def step(self, active: set[str]) -> None:
+        self.adam.active = active
+        self.adam.step()
+        self.adam.zero_grad()
+
+
+def networks(settings: list[str]) -> Networks:
+    return Networks(resolve("cifar10", settings)).double()
+
+
+def test_two_iterations_end_in_the_same_weights() -> None:
+    settings = ["model.decoder_width=8", "model.encoder_width=8", "objective.negatives=20"]
+    fast, plain = networks(settings), networks(settings)
+    start = {name: value.clone() for name, value in fast.state_dict().items()}
+    training: Any = fast.config.training
+    engines: list[Any] = [
+        PlainEngine(network, training) for network in (fast.autoencoder, fast.dual_encoder)
+    ]
+    fast_step = Step(fast.config, fast, *engines)
+    plain_step = PlainStep(plain.config, plain)
+    images = 0
+    for _ in range(2):
+        batches = []
+        for _ in range(training.discriminator_steps):
+            generator = torch.Generator().manual_seed(images)
+            x = torch.rand(BATCH, 3, 32, 32, dtype=torch.float64, generator=generator) * 2 - 1
+            batches.append((x, Rows(0, images, BATCH, 0, BATCH)))
+            images += BATCH
+        fast_step([[MicroBatch(x, rows)] for x, rows in batches], images)
+        plain_step(batches)
+    found, expected = fast.state_dict(), plain.state_dict()
+    assert found.keys() == expected.keys()
+    moved = {name for name, value in found.items() if not torch.equal(value, start[name])}
+    assert {name.split(".")[0] for name in moved} == {
+        "autoencoder", "averaged", "dual_encoder", "key_encoder", "queues"
+    }  # fmt: skip
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=2e-9, rtol=0, msg=name)
+
+
+def test_nothing_is_differentiated_that_is_not_used() -> None:
+    """No gradient work for the autoencoder in D's phase, nor for D's weights in the generator's."""
+    nets = Networks(resolve("cifar10", ["model.decoder_width=8", "model.encoder_width=8"]))
+    seen: list[tuple[str, str]] = []
+    now = {"phase": ""}
+
+    def watch(owner: str, module: nn.Module) -> None:
+        for parameter in module.parameters():
+            parameter.register_hook(lambda g, owner=owner: seen.append((now["phase"], owner)))
+
+    watch("autoencoder", nets.autoencoder)
+    watch("dual_encoder", nets.dual_encoder)
+    training = nets.config.training
+    pair: list[Any] = [PlainEngine(n, training) for n in (nets.autoencoder, nets.dual_encoder)]
+    step = Step(nets.config, nets, *pair)
+    micro = [MicroBatch(torch.rand(4, 3, 32, 32) * 2 - 1, Rows(0, 0, 4, 0, 4))]
+    for phase, run in (
+        ("discriminator", lambda: step._discriminator_phase(micro)),
+        ("generator", lambda: step._generator_phase(micro)),
+        ("contrastive", lambda: step._contrastive_phase(micro, 0)),
+    ):
+        now["phase"] = phase
+        run()
+    assert set(seen) == {
+        ("discriminator", "dual_encoder"),
+        ("generator", "autoencoder"),
+        ("contrastive", "autoencoder"),
+        ("contrastive", "dual_encoder"),
+    }
