@@ -1,6 +1,6 @@
 """Our training step at 32 x 32 against the plain one, interleaved, with identical updates.
 
-``python benchmarks/step.py [--batch 64] [--repeats 3] [--threads 2]``
+``python -m benchmarks.step [--batch 64] [--repeats 3] [--threads 2]``
 
 Prints seconds of processor time and images per second for each phase, and the ratio of the two;
 the processor's time, because it is steadier than the clock on a machine that is shared. The

@@ -154,7 +154,7 @@ class TrainingConfig(_Section):
     """The last so many are kept, and the one at the end of each phase."""
     snapshot_images: int = Field(default=1_000_000, ge=1)
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """Prometheus port of a node's first rank (the next adds 1); 0: any free port; none: no server."""
+    """Prometheus port of a node's first rank, the next adds 1; 0: any free one; none: no server."""
 
     @property
     def total_images(self) -> int:

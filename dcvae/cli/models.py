@@ -37,7 +37,7 @@ def sample(
 
     ```
     dcvae sample s3://bucket/models/digits --out new.png
-    dcvae sample run/snapshots/000000176000 --out new.png -n 16 --seed 7
+    dcvae sample run/snapshots/000000040000 --out new.png -n 16 --seed 7
     ```
     """
     check_picture(out)

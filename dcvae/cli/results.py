@@ -41,7 +41,7 @@ def evaluate(
     """Measure a model and write evaluation.json and report.html.
 
     ```
-    dcvae evaluate run/snapshots/000000176000 --data ./digits --out ./evaluation
+    dcvae evaluate run/snapshots/000000040000 --data ./digits --out ./evaluation
     ```
     """
     from dcvae.evaluation import evaluate as measure
@@ -81,7 +81,7 @@ def register(
     The gate: no metric above its maximum, and none worse than the present champion's.
 
     ```
-    dcvae register run/snapshots/000000176000 --evaluation ./evaluation \\
+    dcvae register run/snapshots/000000040000 --evaluation ./evaluation \\
         --registry ./models --name digits --maximum pixel_distance=0.1
     ```
     """

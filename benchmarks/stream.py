@@ -1,6 +1,6 @@
 """Images per second out of a real S3 server: our stream, webdataset, and one object an image.
 
-    python bench/stream.py [--resolutions 4 32 512] [--rounds 3] [--step-up-to 8]
+    python -m benchmarks.stream [--resolutions 4 32 512] [--rounds 3] [--step-up-to 8]
 
 Three ways to the same batches of uint8 tensors, shuffled, each with one worker:
 

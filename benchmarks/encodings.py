@@ -1,6 +1,6 @@
 """Bytes and decoding rates of the ways to store an image: why shards are as they are.
 
-    python bench/encodings.py [--resolutions 4 32 256] [--seconds 0.4]
+    python -m benchmarks.encodings [--resolutions 4 32 256] [--seconds 0.4]
 
 Pictures are pieces of two photographs. Sizes are what a member takes in a tar, header and padding
 included (a label takes another 1,024). Rates are images/s of one thread, from the stored bytes to
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from stream import IMAGES, Crops
 from torchvision.io import ImageReadMode, decode_jpeg
 
+from benchmarks.stream import IMAGES, Crops
 from dcvae.data.images import decode_stored, encode, npy_header
 
 COUNT, ROUNDS = 32, 3
