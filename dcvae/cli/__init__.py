@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from dcvae.cli import data, models, results, setup, training
+from dcvae.cli import data, latents, models, results, setup, training
 from dcvae.errors import UserError
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ dcvae sample run/snapshots/000000040000 --out new.png
 Places are s3://bucket/prefix or folders; S3 is reached as the AWS_ variables say.
 `dcvae doctor` checks machine and storage before hours are spent.""",
 )
-for module in (data, training, results, models, setup):
+for module in (data, training, results, models, latents, setup):
     module.add_to(app)
 
 

@@ -1,5 +1,6 @@
 """Verbs that use a model: new images, and images through the model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +49,7 @@ def sample(
     loaded = dcvae.load(model)
     with torch.inference_mode():
         images = loaded.sample(count, generator=torch.Generator().manual_seed(seed))
-    _write(images, out, columns=max(1, round(count**0.5)))
+    write_sheet(images, out, columns=max(1, round(count**0.5)))
 
 
 def reconstruct(
@@ -68,14 +69,26 @@ def reconstruct(
     import dcvae
     from dcvae.pictures import pairs
 
-    missing = [str(path) for path in images if not path.is_file()]
-    if missing:
-        raise UserError(f"there is no image file {missing[0]}")
+    check_images(images)
     loaded = dcvae.load(model)
-    inputs = torch.stack([_read(path, loaded) for path in images])
+    inputs = read_images(images, loaded)
     with torch.inference_mode():
         outputs = loaded.reconstruct(inputs)
-    _write(pairs(inputs, outputs), out, columns=2 * max(1, round(len(images) ** 0.5)))
+    write_sheet(pairs(inputs, outputs), out, columns=2 * max(1, round(len(images) ** 0.5)))
+
+
+def check_images(paths: Sequence[Path]) -> None:
+    """Refuse, before a model is loaded, files that are not there."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(f"there is no image file {missing[0]}")
+
+
+def read_images(paths: Sequence[Path], model: "DCVAE") -> "Tensor":
+    """The images as the model takes them: [N, C, r, r] in [-1, 1]."""
+    import torch
+
+    return torch.stack([_read(path, model) for path in paths])
 
 
 def _read(path: Path, model: "DCVAE") -> "Tensor":
@@ -92,7 +105,8 @@ def _read(path: Path, model: "DCVAE") -> "Tensor":
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def _write(images: "Tensor", out: Path, columns: int) -> None:
+def write_sheet(images: "Tensor", out: Path, columns: int) -> None:
+    """Write ``images`` [N, C, r, r] in [-1, 1] as one PNG file, and print its name."""
     from dcvae.pictures import png, sheet
 
     out.write_bytes(png(sheet(images, columns, max(_SIDE, images.shape[-1]))))

@@ -53,6 +53,9 @@ def test_help_has_examples_and_loads_little(tmp_path: Path) -> None:
         "register",
         "sample",
         "reconstruct",
+        "interpolate",
+        "mix",
+        "edit",
         "doctor",
     ):
         assert f"dcvae {verb}".strip() in dcvae(tmp_path, f"{verb} --help")
