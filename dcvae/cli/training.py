@@ -25,7 +25,8 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print the settings and stop.")
+        bool,
+        typer.Option("--dry-run", help="Check, print settings, sizes and schedule, and stop."),
     ] = False,
 ) -> None:
     """Train a model; the same command again resumes at its latest checkpoint.
@@ -44,8 +45,11 @@ def train(
 
     config = resolve(preset, setting or [])
     if dry_run:
+        from dcvae.training.plan import plan
+
         launch.check(config, data, nproc)
         print(config.model_dump_json(indent=2))
+        print(plan(config, nproc or launch.default_ranks()))
         return
     with training_shown() as show:
         snapshot = launch.train(config, data, out, nproc, show=show)
