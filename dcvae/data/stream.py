@@ -19,6 +19,7 @@ from dcvae.storage import Storage
 __all__ = ["Batch", "Stream", "read_split"]
 
 _AHEAD = 4  # batches ready before they are asked for
+_LAST_BATCH_SECONDS = 10  # a fetch that is stalled for longer may outlive its stream
 
 
 class Stream:
@@ -129,9 +130,13 @@ class _Run:
         return None
 
     def stop(self) -> None:
+        """End the threads. The one that makes tensors is waited for: a process that exits while
+        such a thread is inside the tensor library's own code aborts."""
         self._stopped.set()
         for pool in (self._pool, self._decoders):
             pool.shutdown(wait=False, cancel_futures=True)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_LAST_BATCH_SECONDS)
 
     def _produce(self) -> None:
         try:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from typing import Never
 
 LAST_SCRAPE_SECONDS = 20
 """How long a rank that met a NaN stays up, so that its count is scraped and the alert fires."""
@@ -46,5 +47,16 @@ def _fail(error: Exception, code: int) -> int:
     return code
 
 
+def _leave(code: int) -> Never:
+    """Exit without tearing the interpreter down.
+
+    Everything is written by now. Threads of the communication libraries that are still up when
+    the interpreter ends can abort the process, which would turn a finished run into a failed one.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

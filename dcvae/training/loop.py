@@ -53,6 +53,7 @@ def train(config: Config, data: str, out: str) -> None:
     training = Training(config, storage.uri, manifest, folder, device)
     with training:
         training.run()
+    ranks.finish()
 
 
 class Training:

@@ -33,6 +33,12 @@ def start(device: torch.device) -> None:
         dist.init_process_group(backend, store=alone, rank=0, world_size=1, timeout=TIMEOUT)
 
 
+def finish() -> None:
+    """Leave the process group, after everything has been said: its threads end before we do."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def rank() -> int:
     """Number of this rank, 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
