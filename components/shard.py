@@ -14,6 +14,7 @@ def shard(
     name: str,
     resolution: int,
     channels: int,
+    held_out: float,
     manifest: Output[Dataset],
     made: List[int] = [],  # noqa: B006, UP006
 ) -> str:
@@ -25,6 +26,7 @@ def shard(
         name: name of the data set.
         resolution: side of the largest images in pixels, a power of two.
         channels: 1 (grey) or 3 (RGB).
+        held_out: images for testing where the source has no test split: a number, or a fraction.
         manifest: the shard set's manifest.
         made: images that each part has made already, where the work was cut into parts.
 
@@ -46,6 +48,7 @@ def shard(
             resolution=int(resolution),
             channels=int(channels),
             name=name,
+            test=held_out,
             progress=report,
         )
         counts = [f"{written.samples(split):,} {split}" for split in written.splits]

@@ -5,7 +5,14 @@ from components.base import step
 
 @step
 def shard_part(
-    part: int, parts: int, source: str, storage: str, name: str, resolution: int, channels: int
+    part: int,
+    parts: int,
+    source: str,
+    storage: str,
+    name: str,
+    resolution: int,
+    channels: int,
+    held_out: float,
 ) -> int:
     """Cut every so-manieth shard of a shard set; the step shard then finds all of them made.
 
@@ -17,6 +24,7 @@ def shard_part(
         name: as of the step shard.
         resolution: as of the step shard.
         channels: as of the step shard.
+        held_out: as of the step shard.
 
     Returns:
         Number of images in the shards of this part.
@@ -34,6 +42,7 @@ def shard_part(
             resolution=int(resolution),
             channels=int(channels),
             name=name,
+            test=held_out,
             progress=report,
         )
         print(f"part {int(part) + 1} of {int(parts)}: {images:,} images")

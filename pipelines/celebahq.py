@@ -19,6 +19,7 @@ def celebahq(
     source: str = "s3://dcvae/sources/celebahq",
     storage: str = "s3://dcvae",
     name: str = "celebahq",
+    held_out: float = 1000.0,
     settings: List[str] = [],  # noqa: B006, UP006
     ranks: int = 8,
     samples: int = 0,
@@ -31,6 +32,7 @@ def celebahq(
         source: the images: an s3:// prefix, a folder or a zip file.
         storage: root for everything the run writes.
         name: name of the data set and of the model in the registry.
+        held_out: images for testing, by number (the paper's 1,000) or, below 1, by fraction.
         settings: changes to the preset celebahq512, each as section.key=value.
         ranks: processes that share the training, one a GPU.
         samples: images in each compared set; 0: as many as are held out.
@@ -44,6 +46,7 @@ def celebahq(
         preset="celebahq512",
         resolution=512,
         channels=3,
+        held_out=held_out,
         settings=settings,
         ranks=ranks,
         samples=samples,

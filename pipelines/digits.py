@@ -44,6 +44,7 @@ def digits(
         preset=preset,
         resolution=16,
         channels=1,
+        held_out=0.1,
         settings=settings,
         ranks=ranks,
         samples=samples,

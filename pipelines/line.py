@@ -60,6 +60,7 @@ def line(
     preset: str,
     resolution: int,
     channels: int,
+    held_out: float,
     settings: list[str],
     ranks: int,
     samples: int,
@@ -76,8 +77,15 @@ def line(
     1, given here and not as a parameter, leaves out the loop. The gate is inside the last step: a
     condition around a step is what pipelines get wrong most easily.
     """
-    images = {"source": source, "storage": storage, "name": name, "channels": channels}
-    cut = cut_images(num_tasks, {**images, "resolution": resolution}, small)
+    images = {
+        "source": source,
+        "storage": storage,
+        "name": name,
+        "resolution": resolution,
+        "channels": channels,
+        "held_out": held_out,
+    }
+    cut = cut_images(num_tasks, images, small)
     trained = train(
         data=cut.outputs["Output"],
         preset=preset,

@@ -9,8 +9,15 @@ from pipelines.line import Size, cut_images
 
 @dsl.pipeline(name="dcvae-parts", description="For tests.")
 def parts(storage: str, source: str, num_tasks: int) -> str:
-    images = {"source": source, "storage": storage, "name": "parts"}
-    cut = cut_images(num_tasks, {**images, "resolution": 8, "channels": 3}, Size("1", "1Gi"))
+    images = {
+        "source": source,
+        "storage": storage,
+        "name": "parts",
+        "resolution": 8,
+        "channels": 3,
+        "held_out": 0.1,
+    }
+    cut = cut_images(num_tasks, images, Size("1", "1Gi"))
     return cut.outputs["Output"]
 
 
