@@ -8,6 +8,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,6 +28,22 @@ def paint(path: Path, value: int = 0, side: int = 12) -> None:
 
 def names(source: Source, split: str) -> list[str]:
     return [item.name for item in source.items(split)]
+
+
+def test_lsun_is_read_from_its_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real LMDB folders in LSUN's layout: keys to encoded images."""
+    monkeypatch.setenv("DCVAE_SOURCES", str(tmp_path))
+    for split, count in (("train", 5), ("val", 2)):
+        folder = str(tmp_path / f"bedroom_{split}_lmdb")
+        with lmdb.open(folder, map_size=1 << 20) as database, database.begin(write=True) as write:
+            for i in range(count):
+                paint(tmp_path / "picture.png", value=40 * i)
+                write.put(f"{i:040d}".encode(), (tmp_path / "picture.png").read_bytes())
+    place = str(tmp_path / "set")
+    made = shard("torchvision:LSUN/bedroom", place, resolution=4)
+    assert (made.samples("train"), made.samples("test")) == (5, 2)
+    (batch,) = read_split(open_storage(place), made, "train", 4, 8)
+    assert batch.images[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
 
 
 def test_digits() -> None:

@@ -175,10 +175,8 @@ class Lsun(Source):
 
     def _open(self, split: str) -> Any:
         if split not in self._opened:
-            try:
-                import lmdb  # type: ignore[import-not-found]
-            except ImportError:
-                raise UserError(f"{self.uri} needs the package lmdb: pip install lmdb") from None
+            import lmdb
+
             self._opened[split] = lmdb.open(
                 str(self._path(split)), readonly=True, lock=False, readahead=False
             )
