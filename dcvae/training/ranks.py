@@ -49,12 +49,6 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def own_rows(all_rows: Tensor) -> Tensor:
-    """This rank's contiguous share of the rows of a tensor that covers all ranks."""
-    share = len(all_rows) // world_size()
-    return all_rows[rank() * share : (rank() + 1) * share]
-
-
 def gather_rows(rows: Tensor) -> Tensor:
     """Rows of all ranks [N · world_size, …] in rank order, without gradient.
 

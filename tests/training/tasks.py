@@ -56,6 +56,12 @@ def global_images(resolution: int, images: int, dtype: torch.dtype) -> Tensor:
     return torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1
 
 
+def own_rows(all_rows: Tensor) -> Tensor:
+    """This rank's contiguous share of the rows of a tensor that covers all ranks."""
+    share = len(all_rows) // ranks.world_size()
+    return all_rows[ranks.rank() * share : (ranks.rank() + 1) * share]
+
+
 def micro_batches(settings: Config, resolution: int, images: int) -> list[MicroBatch]:
     """This rank's rows, in micro-batches."""
     count = settings.training.accumulation
@@ -65,7 +71,7 @@ def micro_batches(settings: Config, resolution: int, images: int) -> list[MicroB
 
 def micro_batch(settings: Config, all_images: Tensor, images: int, first: int) -> MicroBatch:
     """This rank's share of ``all_images``, which start at row ``first`` of the global batch."""
-    own = ranks.own_rows(all_images)
+    own = own_rows(all_images)
     number = first + ranks.rank() * len(own)
     return MicroBatch(own, Rows(settings.training.seed, images, GLOBAL_BATCH, number, len(own)))
 
@@ -154,7 +160,7 @@ def batch_norm() -> dict[str, Tensor]:
     """Output, gradients and running statistics of the decoder's batch norm, in float64."""
     generator = torch.Generator().manual_seed(0)
     all_x = torch.randn(8, 3, 4, 4, generator=generator, dtype=torch.float64) * 3 + 1
-    x = ranks.own_rows(all_x).clone().requires_grad_()
+    x = own_rows(all_x).clone().requires_grad_()
     norm = GlobalBatchNorm2d(3).double()
     y = norm(x)
     (y.sin() * x.detach()).mean().backward()
