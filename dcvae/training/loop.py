@@ -84,7 +84,9 @@ class Training:
             self.seconds = time.monotonic() - started
             self._write_what_is_due(stage)
             if ranks.any_rank(self.stop_asked, self.device):
-                self._save_checkpoint(stage)
+                self._log(stage)
+                self._refuse_bad_weights()
+                self._save_checkpoint()
                 raise Stopped
         if ranks.rank() == 0:
             self.folder.finish(self.images, self.seconds)
@@ -191,16 +193,29 @@ class Training:
     # -- what is written -----------------------------------------------------------------------
 
     def _write_what_is_due(self, stage: Stage) -> None:
-        """Logs, pictures, checkpoint and snapshot, each at its interval and at a phase's end."""
+        """Logs, pictures, snapshot and checkpoint, each at its interval and at a phase's end.
+
+        Nothing of a model is written before every step that made it is known to have been finite.
+        """
         training = self.config.training
-        if self._due(training.log_images, stage):
+        pictures, snapshot, saved = (
+            self._due(interval, stage)
+            for interval in (
+                training.sample_images,
+                training.snapshot_images,
+                training.checkpoint_images,
+            )
+        )
+        if pictures or snapshot or saved or self._due(training.log_images, stage):
             self._log(stage)
-        if self._due(training.sample_images, stage):
+        if snapshot or saved:
+            self._refuse_bad_weights()
+        if pictures:
             self._save_pictures(stage)
-        if self._due(training.snapshot_images, stage) and ranks.rank() == 0:
+        if snapshot and ranks.rank() == 0:
             self.folder.save_snapshot(self.networks.averaged, self.images)
-        if self._due(training.checkpoint_images, stage):
-            self._save_checkpoint(stage)
+        if saved:
+            self._save_checkpoint()
 
     def _due(self, interval: int, stage: Stage) -> bool:
         """Whether the last step passed a multiple of ``interval`` or ended a phase."""
@@ -227,9 +242,14 @@ class Training:
         self.folder.save_pictures(self.networks.averaged, inputs, self.images)
         self.folder.write_metrics()
 
-    def _save_checkpoint(self, stage: Stage) -> None:
-        """Commit a checkpoint, after making sure that every step so far was finite."""
-        self._log(stage)
+    def _refuse_bad_weights(self) -> None:
+        """Raise NonFiniteError for weights that the last update broke: no term has shown it yet."""
+        name = self.networks.non_finite()
+        if name is not None:
+            self.telemetry.refuse(f"the weights {name} became NaN or infinite", self.images)
+
+    def _save_checkpoint(self) -> None:
+        """Commit a checkpoint."""
         began = time.monotonic()
         state = {
             "images": self.images,

@@ -65,6 +65,16 @@ class Networks(nn.Module):
         """θ_k ← m·θ_k + (1 − m)·θ_q before keys are made (He et al., 2020, Eq. 2)."""
         _lerp(self.key_encoder, self.dual_encoder, 1 - self.config.objective.key_momentum)
 
+    @torch.no_grad()
+    def non_finite(self) -> str | None:
+        """Name of a weight or statistic that is NaN or infinite; none if all are finite."""
+        floats = {n: t for n, t in self.state_dict().items() if t.is_floating_point()}
+        largest = torch.stack(
+            [norm.float() for norm in torch._foreach_norm(list(floats.values()), float("inf"))]
+        )
+        bad = (~largest.isfinite()).nonzero().flatten().tolist()
+        return list(floats)[bad[0]] if bad else None
+
     def equalize(self) -> None:
         """Make every rank equal to rank 0; DeepSpeed itself sends parameters only."""
         state: list[Tensor] = [*self.parameters(), *self.buffers()]

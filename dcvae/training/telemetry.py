@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from typing import Never
 
 import torch
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -91,6 +92,14 @@ class Telemetry:
         self._show(record, names)
         return record
 
+    def refuse(self, what: str, images: int) -> Never:
+        """Count a run that ``what`` has ended after ``images`` images; raise NonFiniteError."""
+        NON_FINITE.inc()
+        raise NonFiniteError(
+            f"{what} after {images:,} images; the run is stopped and its last checkpoint is "
+            "good: resume from it with a lower training.learning_rate or another training.seed"
+        )
+
     def checkpoint(self, seconds: float, size: int) -> None:
         """A checkpoint of ``size`` bytes has been committed."""
         CHECKPOINT_SECONDS.set(seconds)
@@ -110,12 +119,8 @@ class Telemetry:
         rank, (row, column, value) = min(enumerate(everyone), key=lambda found: found[1][0])
         if row == len(values):
             return
-        NON_FINITE.inc()
-        raise NonFiniteError(
-            f"the loss term {names[int(column)]} became {_spell(value)} on rank {rank} after "
-            f"{self.records[int(row)][0]:,} images; the run is stopped and its last checkpoint is "
-            "good: resume from it with a lower training.learning_rate or another training.seed"
-        )
+        what = f"the loss term {names[int(column)]} became {_spell(value)} on rank {rank}"
+        self.refuse(what, self.records[int(row)][0])
 
     def _show(self, record: Mapping[str, float], names: list[str]) -> None:
         RESOLUTION.set(record["resolution"])
