@@ -56,7 +56,7 @@ def train(
     """
     nproc = default_ranks() if nproc is None else nproc
     ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc)
-    manifest = check(config, data, ranks.nproc)
+    manifest = check(config, data, ranks.nproc, out)
     snapshot = _finished(config, manifest, out)
     if snapshot is not None:
         return snapshot
@@ -68,19 +68,25 @@ def train(
     return snapshot
 
 
-def check(config: Config, data: str, nproc: int | None = None) -> "Manifest":
+def check(
+    config: Config, data: str, nproc: int | None = None, out: str | None = None
+) -> "Manifest":
     """Return the manifest of ``data`` if ``nproc`` ranks can train ``config`` on it.
+
+    A run that ``out`` holds already goes on with the version of ``data`` that it began with.
 
     Raises:
         UserError: they cannot, or there is no shard set. Better said before anything is started.
     """
     from dcvae.data.manifest import load_manifest
+    from dcvae.training.version import manifest_for
 
     nproc = default_ranks() if nproc is None else nproc
     if nproc < 1:
         raise UserError(f"{nproc} ranks cannot train; give --nproc 1 or more")
     config.check_ranks(nproc)
-    manifest = load_manifest(open_storage(data))
+    shards = open_storage(data)
+    manifest = manifest_for(open_storage(out), shards) if out else load_manifest(shards)
     missing = {phase.resolution for phase in config.training.phases} - set(manifest.resolutions)
     if missing:
         raise UserError(

@@ -12,7 +12,6 @@ import torch
 
 from dcvae.config import Config
 from dcvae.data.cache import ShardCache
-from dcvae.data.manifest import Manifest, load_manifest
 from dcvae.data.stream import Batch, Stream, read_split
 from dcvae.storage import open_storage
 from dcvae.training import checkpoint, engines, ranks
@@ -46,12 +45,9 @@ def train(config: Config, data: str, out: str) -> None:
     ranks.start(device)
     engines.prepare(device)
     config.check_ranks(ranks.world_size())
-    storage = open_storage(data)
-    manifest = load_manifest(storage)
-    folder = RunFolder(open_storage(out), config, manifest, data)
+    folder = RunFolder(open_storage(out), config, data)
     folder.claim()
-    training = Training(config, storage.uri, manifest, folder, device)
-    with training:
+    with Training(config, folder, device) as training:
         training.run()
     ranks.finish()
 
@@ -59,11 +55,8 @@ def train(config: Config, data: str, out: str) -> None:
 class Training:
     """One rank's part in a run."""
 
-    def __init__(
-        self, config: Config, data: str, manifest: Manifest, folder: RunFolder, device: torch.device
-    ) -> None:
-        self.config, self.data, self.manifest = config, data, manifest
-        self.folder, self.device = folder, device
+    def __init__(self, config: Config, folder: RunFolder, device: torch.device) -> None:
+        self.config, self.folder, self.device = config, folder, device
         self.images, self.seconds = 0, 0.0
         self.stop_asked = False
         self.stream: Stream | None = None
@@ -138,8 +131,8 @@ class Training:
             self.stream.close()
         self.streamed = stage.index
         self.stream = Stream(
-            open_storage(self.data),
-            self.manifest,
+            self.folder.shards,
+            self.folder.manifest,
             split=self.config.data.split,
             resolution=stage.phase.resolution,
             seed=self.config.training.seed,
@@ -234,10 +227,9 @@ class Training:
     def _save_pictures(self, stage: Stage) -> None:
         if ranks.rank() != 0:
             return
-        split = "test" if "test" in self.manifest.splits else self.config.data.split
-        resolution = stage.phase.resolution
-        shards = open_storage(self.data)
-        batch = next(read_split(shards, self.manifest, split, resolution, SAMPLES // 2))
+        shards, manifest = self.folder.shards, self.folder.manifest
+        split = "test" if "test" in manifest.splits else self.config.data.split
+        batch = next(read_split(shards, manifest, split, stage.phase.resolution, SAMPLES // 2))
         inputs = to_model(batch.images, self.device, None, stage.fade)
         self.folder.save_pictures(self.networks.averaged, inputs, self.images)
         self.folder.write_metrics()

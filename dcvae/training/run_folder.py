@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from dcvae.config import Config, parse_config
-from dcvae.data.manifest import Manifest
+from dcvae.data.manifest import load_manifest
 from dcvae.errors import UserError
 from dcvae.models import DCVAE
 from dcvae.pictures import pairs, png, sheet
 from dcvae.snapshot import save_snapshot
-from dcvae.storage import Conflict, Storage, join
+from dcvae.storage import Conflict, Storage, join, open_storage
 from dcvae.training.telemetry import json_line
+from dcvae.training.version import manifest_for
 
 SAMPLES, COLUMNS, CELL = 64, 8, 64
 
@@ -31,15 +32,21 @@ SAMPLES, COLUMNS, CELL = 64, 8, 64
 class RunFolder:
     """Writes the run's files; used by rank 0 alone, except for :meth:`claim`."""
 
-    def __init__(self, storage: Storage, config: Config, manifest: Manifest, data: str) -> None:
-        self.storage, self.config, self.manifest, self.data = storage, config, manifest, data
+    def __init__(self, storage: Storage, config: Config, data: str) -> None:
+        """``data`` is the URI of the shard set. Raises UserError when there is none."""
+        self.storage, self.config, self.data = storage, config, data
+        self.shards = open_storage(data)
+        self.manifest = load_manifest(self.shards)
+        """What the run is trained on; see :meth:`claim`."""
         self.checkpoints = storage.child("checkpoints")
         self.metrics: list[str] = []
 
     def claim(self) -> None:
         """Save config.json, or find that the folder already holds this very run.
 
-        Raises UserError when it holds a run of another configuration or data set.
+        A run that began with an earlier version of the data set goes on with that one.
+
+        Raises UserError when the folder holds a run of another configuration or data set.
         """
         content = {
             "config": self.config.model_dump(mode="json"),
@@ -51,14 +58,12 @@ class RunFolder:
             )
         except Conflict:
             found = self.storage.read_json("config.json")
-            same_config = parse_config(found["config"]).digest() == self.config.digest()
-            same_data = found["dataset"]["fingerprint"] == self.manifest.fingerprint
-            if not (same_config and same_data):
-                what = "configuration" if same_data else "data set"
+            if parse_config(found["config"]).digest() != self.config.digest():
                 raise UserError(
-                    f"{self.storage.uri} holds a run of another {what}; choose another folder "
-                    "with --out, or delete this one"
+                    f"{self.storage.uri} holds a run of another configuration; choose another "
+                    "folder with --out, or delete this one"
                 ) from None
+            self.manifest = manifest_for(self.storage, self.shards)
 
     def dataset(self) -> dict[str, str]:
         """What the run is trained on."""
