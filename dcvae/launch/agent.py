@@ -5,16 +5,21 @@ come from the launcher, in a TrainJob from the PET_ variables that Kubeflow Trai
 """
 
 import os
+import signal
 import sys
 import tempfile
 from collections import deque
 from pathlib import Path
+from types import FrameType
 from typing import Any, Never
 
 from dcvae.launch.lines import Failure, emit
 from dcvae.launch.process import PARENT_VARIABLE, die_with_parent, parent_environment
 
 LAST_LINES = 30
+SHUTDOWN_SECONDS = 100
+"""What ranks have for their last checkpoint; below a pod's grace period (k8s/base/runtime.yaml)."""
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main(arguments: list[str]) -> None:
@@ -31,10 +36,20 @@ def main(arguments: list[str]) -> None:
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     logs = os.environ.get("DCVAE_RANK_LOGS") or tempfile.mkdtemp(prefix="dcvae-ranks-")
-    output = ["--log-dir", logs, "--redirects", "3", "--tee", "0:1"]
+    options = ["--log-dir", logs, "--redirects", "3", "--tee", "0:1"]
+    # Torchrun's own handlers would end it at a second signal, and with it ranks that still write.
+    options += ["--signals-to-handle", "SIGUSR2", "--shutdown-timeout", str(SHUTDOWN_SECONDS)]
+
+    def stop(number: int, frame: FrameType | None) -> Never:
+        for each in _STOPS:
+            signal.signal(each, signal.SIG_IGN)
+        raise SignalException(f"stopped by signal {number}", signal.Signals(number))
+
     torchrun: Any = run  # its functions are not annotated
     try:
-        torchrun.run(torchrun.parse_args([*output, *arguments]))
+        for each in _STOPS:
+            signal.signal(each, stop)
+        torchrun.run(torchrun.parse_args([*options, *arguments]))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         lines = _last_lines(Path(logs), failure.local_rank)

@@ -80,6 +80,7 @@ class Training:
                 self._log(stage)
                 self._refuse_bad_weights()
                 self._save_checkpoint()
+                ranks.wait()  # A rank that leaves has its agent end the others, soon by force.
                 raise Stopped
         if ranks.rank() == 0:
             self.folder.finish(self.images, self.seconds)
@@ -110,8 +111,9 @@ class Training:
         self._handler = signal.signal(signal.SIGTERM, self._ask_stop)
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGTERM, self._handler)
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        # After a stop, another SIGTERM must not change the exit code that says "restart me".
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if kind is Stopped else self._handler)
         if self.stream is not None:
             self.stream.close()
 

@@ -82,6 +82,12 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(raised.item())
 
 
+def wait() -> None:
+    """Return when all ranks have come here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 def broadcast(tensors: list[Tensor]) -> None:
     """Overwrite tensors by rank 0's. All ranks must call it."""
     if world_size() > 1:
