@@ -128,7 +128,7 @@ class PlainStep:
             negatives = self.networks.queues[name].valid().clone()  # type: ignore[operator]
             own = (query * positive[name]).sum(1, keepdim=True)
             logits = torch.cat([own, query @ negatives.T], 1) / objective.temperature
-            term = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+            term = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
             self.losses[f"accuracy_{name}"] = (logits.argmax(1) == 0).double().mean().item()
             loss = loss + term / len(found)
         self.update(loss, "instance", ["encoder", "decoder", "shared", "embed"])

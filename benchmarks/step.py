@@ -1,9 +1,10 @@
 """Our training step at 32 x 32 against the plain one, interleaved, with identical updates.
 
-``python -m benchmarks.step [--batch 64] [--repeats 3] [--threads 2]``
+``python -m benchmarks.step [--batch 64] [--repeats 3] [--threads 2] [--device cuda]``
 
-Prints seconds of processor time and images per second for each phase, and the ratio of the two;
-the processor's time, because it is steadier than the clock on a machine that is shared. The
+Prints arithmetic, seconds and images per second for each phase, and the ratios. On a CPU the
+seconds are the processor's, which are steadier than the clock's where a machine is shared; on a
+GPU they are the clock's between synchronizations. Where the processor has bfloat16 arithmetic, a
 third column is our step under bfloat16 autocast, whose rounding differs.
 """
 
@@ -14,8 +15,10 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-os.environ.setdefault("DS_ACCELERATOR", "cpu")
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 from benchmarks.plain import PlainStep
 from dcvae.config import Config
@@ -26,15 +29,16 @@ from dcvae.training.randomness import Rows
 from dcvae.training.step import MicroBatch, Step
 
 PHASES = ("discriminator", "generator", "contrastive")
+Phases = dict[str, Callable[[], None]]
 
 
-def our_phases(config: Config, batch: int) -> dict[str, Callable[[], None]]:
+def our_phases(config: Config, batch: int, device: torch.device) -> Phases:
     """Each phase of our step, ready to be called."""
-    networks = Networks(config)
+    networks = Networks(config).to(device)
     autoencoder = engines.Engine(networks.autoencoder, config.training)
     dual_encoder = engines.Engine(networks.dual_encoder, config.training)
     step = Step(config, networks, autoencoder, dual_encoder)
-    images = pictures(batch).contiguous(memory_format=torch.channels_last)
+    images = pictures(batch, device).contiguous(memory_format=torch.channels_last)
     micro = [MicroBatch(images, Rows(0, 0, batch, 0, batch))]
     return {
         "discriminator": lambda: step._discriminator_phase(micro),
@@ -43,10 +47,10 @@ def our_phases(config: Config, batch: int) -> dict[str, Callable[[], None]]:
     }
 
 
-def plain_phases(config: Config, batch: int) -> dict[str, Callable[[], None]]:
+def plain_phases(config: Config, batch: int, device: torch.device) -> Phases:
     """Each phase of the plain step, ready to be called."""
-    step = PlainStep(config, Networks(config))
-    images, rows = pictures(batch), Rows(0, 0, batch, 0, batch)
+    step = PlainStep(config, Networks(config).to(device))
+    images, rows = pictures(batch, device), Rows(0, 0, batch, 0, batch)
     return {
         "discriminator": lambda: step.discriminator_phase(images, rows),
         "generator": lambda: step.generator_phase(images, rows),
@@ -54,25 +58,64 @@ def plain_phases(config: Config, batch: int) -> dict[str, Callable[[], None]]:
     }
 
 
-def pictures(batch: int) -> torch.Tensor:
+def pictures(batch: int, device: torch.device) -> torch.Tensor:
     """Images like CIFAR's in shape."""
-    return torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    uniform = torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return (uniform * 2 - 1).to(device)
 
 
-def measure(variants: dict[str, dict[str, Callable[[], None]]], repeats: int) -> dict[str, dict]:
-    """Median processor seconds by variant and phase; variants take turns."""
+def clock(device: torch.device) -> float:
+    """Seconds, for differences: the clock's on a GPU, the processor's on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+    return time.process_time()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether arithmetic in bfloat16 is done by the hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # type: ignore[no-any-return]
+
+
+def count(variants: dict[str, Phases]) -> dict[str, dict]:
+    """GFLOP of convolutions and matrix products by variant and phase; warms up on the way."""
+    found: dict = {name: {} for name in variants}
+    for name, phases in variants.items():
+        for phase in PHASES:
+            with FlopCounterMode(display=False) as counter:
+                phases[phase]()
+            found[name][phase] = counter.get_total_flops() / 1e9
+    return found
+
+
+def measure(variants: dict[str, Phases], repeats: int, device: torch.device) -> dict[str, dict]:
+    """Median seconds by variant and phase; variants take turns."""
     seconds: dict = {name: {phase: [] for phase in PHASES} for name in variants}
-    for repeat in range(repeats + 1):
+    for _ in range(repeats):
         for phase in PHASES:
             for name, phases in variants.items():
-                began = time.process_time()
+                began = clock(device)
                 phases[phase]()
-                if repeat:  # the first round warms up
-                    seconds[name][phase].append(time.process_time() - began)
+                seconds[name][phase].append(clock(device) - began)
     return {
         name: {phase: statistics.median(times) for phase, times in phases.items()}
         for name, phases in seconds.items()
     }
+
+
+def show(unit: str, found: dict[str, dict], d_steps: int) -> None:
+    """Print a table; an iteration is ``d_steps`` discriminator phases and one of each other."""
+    print(f"{unit:<16}" + "".join(f"{name:>16}" for name in found) + "    ratios")
+    for phases in found.values():
+        phases["iteration"] = (
+            d_steps * phases["discriminator"] + phases["generator"] + phases["contrastive"]
+        )
+    for phase in (*PHASES, "iteration"):
+        row = [found[name][phase] for name in found]
+        ratios = ", ".join(f"{row[0] / value:.2f}x" for value in row[1:])
+        print(f"{phase:<16}" + "".join(f"{value:>16.3f}" for value in row) + f"    {ratios}")
 
 
 def main() -> None:
@@ -81,32 +124,30 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="images of a discriminator phase")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    ranks.start(torch.device("cpu"))
-    engines.prepare(torch.device("cpu"))
+    device = torch.device(given.device)
+    ranks.start(device)
+    engines.prepare(device)
     config = resolve("cifar10")
-    low = resolve("cifar10", ["training.precision=bfloat16"])
     variants = {
-        "plain": plain_phases(config, given.batch),
-        "ours": our_phases(config, given.batch),
-        "ours bfloat16": our_phases(low, given.batch),
+        "plain": plain_phases(config, given.batch, device),
+        "ours": our_phases(config, given.batch, device),
     }
-    found = measure(variants, given.repeats)
-    print(f"batch {given.batch}, {given.threads} thread(s), median of {given.repeats}")
-    print(f"{'phase':<16}" + "".join(f"{name:>16} s" for name in found) + "    ratios")
+    if has_bfloat16(device):
+        low = resolve("cifar10", ["training.precision=bfloat16"])
+        variants["ours bfloat16"] = our_phases(low, given.batch, device)
+    else:
+        print("bfloat16 is left out: this processor has no arithmetic for it")
+    where = f"{given.threads} thread(s)" if device.type == "cpu" else torch.cuda.get_device_name()
+    print(f"batch {given.batch}, {where}, median of {given.repeats}")
     d_steps = config.training.discriminator_steps
-    for phases in found.values():
-        phases["iteration"] = (
-            d_steps * phases["discriminator"] + phases["generator"] + phases["contrastive"]
-        )
-    for phase in (*PHASES, "iteration"):
-        row = [found[name][phase] for name in found]
-        ratios = ", ".join(f"{row[0] / seconds:.2f}x" for seconds in row[1:])
-        print(f"{phase:<16}" + "".join(f"{seconds:>18.2f}" for seconds in row) + f"    {ratios}")
-    for name, phases in found.items():
-        rate = d_steps * given.batch / phases["iteration"]
-        print(f"{name}: {rate:.2f} images a second of processor time")
+    show("GFLOP", count(variants), d_steps)
+    seconds = measure(variants, given.repeats, device)
+    show("seconds", seconds, d_steps)
+    for name, phases in seconds.items():
+        print(f"{name}: {d_steps * given.batch / phases['iteration']:.2f} images a second")
 
 
 if __name__ == "__main__":
