@@ -1,5 +1,6 @@
 """The few requests to a Kubernetes API server that following a TrainJob takes."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -7,12 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dcvae.errors import UserError
+from dcvae.launch.ranks import RankError
 
 T = TypeVar("T")
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PATIENCE = 120.0
 """Seconds for which an API server that does not answer is asked again."""
+_PASSING = (408, 410, 429, 500, 502, 503, 504)
+"""Answers after which the same request may succeed."""
 
 
 class Taken(Exception):  # noqa: N818
@@ -25,7 +29,9 @@ class Cluster:
     Requests are repeated while the server is unreachable or busy, for two minutes at most.
 
     Raises:
-        UserError: there is no configuration for a cluster.
+        UserError: there is no configuration for a cluster. From every method: the cluster will
+            not have it; the sentence says what is missing.
+        RankError: from every method: the server does not answer, or answers nonsense.
     """
 
     def __init__(self, namespace: str | None = None) -> None:
@@ -36,13 +42,13 @@ class Cluster:
         self._jobs = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
 
-    def create(self, job: dict[str, Any]) -> dict[str, Any]:
+    def create(self, job: dict[str, Any]) -> None:
         """Create a TrainJob. Raises Taken when there is one of its name."""
-        created: dict[str, Any] = self._asked(
+        self._asked(
             self._jobs.create_namespaced_custom_object,
             *(GROUP, VERSION, self.namespace, PLURAL, job),
+            nothing=(),
         )
-        return created
 
     def get(self, name: str) -> dict[str, Any] | None:
         """The TrainJob, or None."""
@@ -52,11 +58,12 @@ class Cluster:
         )
         return found
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, patience: float | None = None) -> None:
         """Delete a TrainJob and all it has started; no error when there is none."""
         self._asked(
             self._jobs.delete_namespaced_custom_object,
             *(GROUP, VERSION, self.namespace, PLURAL, name),
+            patience=patience,
             propagation_policy="Foreground",
         )
 
@@ -66,15 +73,15 @@ class Cluster:
         found = self._asked(self._core.list_namespaced_pod, self.namespace, label_selector=selector)
         return sorted(found.items, key=lambda pod: str(pod.metadata.name)) if found else []
 
-    def warnings(self, job: str) -> Iterator[tuple[str, str, str]]:
-        """(identity, reason, message) of each warning about the job and its parts."""
+    def warnings(self, job: str) -> Iterator[Any]:
+        """Events that warn about the job and its parts."""
         found = self._asked(
             self._core.list_namespaced_event, self.namespace, field_selector="type=Warning"
         )
         for event in found.items if found else []:
             name = str(event.involved_object.name)
             if name == job or name.startswith(f"{job}-"):
-                yield f"{event.metadata.uid}", str(event.reason), str(event.message or "")
+                yield event
 
     def log(self, pod: str, seconds: int | None = None, lines: int | None = None) -> str:
         """The end of a pod's log, each line after its time; empty while there is none."""
@@ -83,33 +90,40 @@ class Cluster:
             options["since_seconds"] = seconds
         if lines is not None:
             options["tail_lines"] = lines
-        try:
-            text = self._asked(self._core.read_namespaced_pod_log, pod, self.namespace, **options)
-        except self._errors as error:
-            if error.status == 400:  # the container has not started
-                return ""
-            raise
+        text = self._asked(
+            self._core.read_namespaced_pod_log,
+            *(pod, self.namespace),
+            nothing=(400, 404),  # the container has not started
+            **options,
+        )
         return str(text or "")
 
-    def _asked(self, request: Callable[..., T], *arguments: Any, **options: Any) -> Any:
+    def _asked(
+        self,
+        request: Callable[..., T],
+        *arguments: Any,
+        patience: float | None = None,
+        nothing: tuple[int, ...] = (404,),
+        **options: Any,
+    ) -> Any:
+        """What the server answers; None where its status is one of ``nothing``."""
         from urllib3.exceptions import HTTPError
 
-        deadline, pause = time.monotonic() + _PATIENCE, 0.5
+        patience = _PATIENCE if patience is None else patience
+        deadline, pause = time.monotonic() + patience, 0.5
         while True:
             try:
                 return request(*arguments, _request_timeout=(5, 30), **options)
             except self._errors as error:
-                if error.status == 404:
+                if error.status in nothing:
                     return None
-                if error.status == 409:
-                    raise Taken from None
-                if error.status == 403:
-                    raise UserError(_forbidden(error)) from None
-                if error.status not in (429, 500, 502, 503, 504) or time.monotonic() > deadline:
-                    raise
-            except HTTPError:
-                if time.monotonic() > deadline:
-                    raise
+                if error.status not in _PASSING:
+                    raise _explained(error, self.namespace) from None
+                reason = message(error)
+            except HTTPError as error:
+                reason = str(error)
+            if time.monotonic() > deadline:
+                raise RankError(f"the API server has not answered for {patience:.0f} s: {reason}")
             time.sleep(pause)
             pause = min(2 * pause, 10)
 
@@ -139,14 +153,34 @@ def inside() -> bool:
     return _OWN_NAMESPACE.exists()
 
 
-def _forbidden(error: Any) -> str:
-    import json
-
+def message(error: Any) -> str:
+    """What the API server says about an error, or failing that its status."""
     try:
-        message = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        message = str(error.reason)
-    return f"the service account may not do this: {message}; apply k8s/base, which has the role"
+        return str(json.loads(error.body)["message"])
+    except (AttributeError, TypeError, ValueError, KeyError):
+        return str(getattr(error, "reason", None) or error)
+
+
+def _explained(error: Any, namespace: str) -> Exception:
+    """What to raise when the server refuses a request: it would refuse it again."""
+    said = message(error)
+    if error.status == 409:
+        return Taken()
+    if error.status == 401:
+        return UserError(f"the API server does not know this account: {said}; log in again")
+    if error.status == 403 and " cannot " in said:  # the words of its access control
+        return UserError(
+            f"the service account may not do this: {said}; "
+            "apply an overlay of k8s/, whose role dcvae-steps has all it takes"
+        )
+    if error.status == 404 and "namespaces" in said:
+        return UserError(f"there is no namespace {namespace}: create it, or choose another")
+    if error.status == 404:
+        return UserError(
+            f"the cluster knows no {PLURAL}.{GROUP}/{VERSION}: install Kubeflow Trainer 2.3; "
+            "dcvae doctor --cluster says what else is missing"
+        )
+    return UserError(f"the cluster refuses the TrainJob: {said}")
 
 
 def _kubeconfig() -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dcvae.launch.lines import Failure, Progress, parse
 from dcvae.launch.process import end_tree, parent_environment, stopping_on_sigterm
-from dcvae.launch.ranks import RankError, raise_failure
+from dcvae.launch.ranks import RankError, error_of
 
 LOGS_VARIABLE = "DCVAE_LOGS"
 """Folder for log files; without it, the machine's temporary folder."""
@@ -69,7 +69,7 @@ class LocalRanks:
                 end_tree(agent.pid, self.grace)
                 agent.wait()
         if failure is not None:
-            raise_failure(failure, f"; all of its output is in {logs}")
+            raise error_of(failure, f"; all of its output is in {logs}")
         if code != 0:
             raise RankError(_agent_ended(code, logs))
         if not os.environ.get(LOGS_VARIABLE):

@@ -7,7 +7,7 @@ from typing import Any
 
 from dcvae.doctor import Finding
 from dcvae.errors import UserError
-from dcvae.launch.cluster import GROUP, PLURAL, VERSION, connect, inside
+from dcvae.launch.cluster import GROUP, PLURAL, VERSION, connect, inside, message
 from dcvae.launch.trainjob import QUEUE_VARIABLE
 
 STEPS_ACCOUNT = "pipeline-runner"
@@ -47,13 +47,13 @@ def cluster(namespace: str | None = None) -> Iterator[Finding]:
         yield Finding("fail", "cluster", str(error))
         return
     except (client.ApiException, HTTPError) as error:
-        yield Finding("fail", "cluster", f"the API server does not answer: {_reason(error)}")
+        yield Finding("fail", "cluster", f"the API server does not answer: {message(error)}")
         return
     for part in (_kinds, _objects, _rights):
         try:
             yield from part(api, where)
         except (client.ApiException, HTTPError) as error:
-            yield Finding("fail", "cluster", f"the API server refuses: {_reason(error)}")
+            yield Finding("fail", "cluster", f"the API server refuses: {message(error)}")
 
 
 def _server(api: Any) -> Finding:
@@ -177,12 +177,3 @@ def _found(read: Callable[..., Any], *arguments: str) -> Any:
         if error.status == 404:
             return None
         raise
-
-
-def _reason(error: Exception) -> str:
-    import json
-
-    try:
-        return str(json.loads(getattr(error, "body", ""))["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(getattr(error, "reason", None) or error)

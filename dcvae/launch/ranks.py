@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
-from typing import Never, Protocol
+from typing import Protocol
 
 from dcvae.errors import UserError
 from dcvae.launch.lines import Failure, Progress
@@ -28,14 +28,14 @@ class RankError(RuntimeError):
     """A rank failed. The message has its number, how it ended and its last lines."""
 
 
-def raise_failure(failure: Failure, where: str = "") -> Never:
-    """Raise what ``failure`` amounts to: the sentence of a UserError, or RankError."""
+def error_of(failure: Failure, where: str = "") -> UserError | RankError:
+    """What ``failure`` amounts to: the sentence of a UserError, or RankError."""
     last = failure.lines[-1] if failure.lines else ""
     if failure.exit_code == 2 and last.startswith("error: "):
-        raise UserError(last.removeprefix("error: "))
+        return UserError(last.removeprefix("error: "))
     if failure.exit_code < 0:
         how = f"was ended by {signal.Signals(-failure.exit_code).name}"
     else:
         how = f"ended with exit code {failure.exit_code}"
     lines = "".join(f"\n  | {line}" for line in failure.lines)
-    raise RankError(f"rank {failure.rank} {how}{where}. Its last lines:{lines or ' (none)'}")
+    return RankError(f"rank {failure.rank} {how}{where}. Its last lines:{lines or ' (none)'}")

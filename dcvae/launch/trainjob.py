@@ -9,14 +9,15 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dcvae.errors import UserError
 from dcvae.launch.cluster import GROUP, VERSION, Cluster, Taken
-from dcvae.launch.lines import Failure, Progress, parse
+from dcvae.launch.follow import Follower
+from dcvae.launch.lines import Progress
 from dcvae.launch.process import stopping_on_sigterm
-from dcvae.launch.ranks import RankError, raise_failure
+from dcvae.launch.ranks import RankError
 
 RUNTIME_VARIABLE = "DCVAE_TRAINING_RUNTIME"
 RANKS_PER_NODE_VARIABLE = "DCVAE_RANKS_PER_NODE"
@@ -25,14 +26,10 @@ START_VARIABLE = "DCVAE_TRAINING_START_SECONDS"
 QUEUE_VARIABLE = "DCVAE_TRAINING_QUEUE"
 _DIGEST = "dcvae.dev/arguments"
 _WEEK = 7 * 24 * 3600
-_ADVICE = {
-    "FailedScheduling": "no node has room: free some, ask for less, or add nodes",
-    "FailedCreate": "the namespace's quota or its policies refuse the pods",
-    "TrainJobResourcesCreationFailed": "the training runtime cannot be used as it is",
-    "Failed": "the image cannot be pulled: check its name, tag and pull secret",
-    "BackOff": "a container does not start: see the message",
-    "FailedMount": "a volume or a secret is missing",
-}
+_CLEANING = 20.0
+"""Seconds for a last word with the API server; a pod that is stopped has thirty."""
+_LATE = 300.0
+"""Seconds after its deadline by which the cluster must have ended a job."""
 
 
 def cluster_ranks(out: str, nproc: int) -> "TrainJob | None":
@@ -68,11 +65,9 @@ class TrainJob:
     deadline: int = _WEEK
     """Seconds after which the cluster ends the job."""
     start_within: float = 3600
-    """Seconds within which a pod must run, or the job is given up."""
+    """Seconds that the job may be without a running pod, at its start or later."""
     poll: float = 5.0
     namespace: str | None = None
-    _read: dict[str, str] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
 
     @property
     def nproc(self) -> int:
@@ -95,7 +90,7 @@ class TrainJob:
                 self._start(cluster, self.manifest(arguments))
                 self._follow(cluster, show)
             finally:
-                cluster.delete(self.name)
+                self._delete(cluster)
 
     def manifest(self, arguments: Sequence[str]) -> dict[str, Any]:
         """The TrainJob for these arguments."""
@@ -145,58 +140,44 @@ class TrainJob:
             time.sleep(min(1.0, self.poll))
 
     def _follow(self, cluster: Cluster, show: Callable[[Progress], None]) -> None:
-        began, running = time.monotonic(), False
+        """Until the job is complete; whatever else becomes of it is raised."""
+        follower = Follower(cluster, self.name, show, recent=max(10, int(10 * self.poll)))
+        began = ran = time.monotonic()
         while True:
             job = cluster.get(self.name)
             if job is None:
                 raise RankError(f"TrainJob {self.name} was deleted by somebody else")
-            self._tell_warnings(cluster)
-            pods = cluster.pods(self.name)
-            running = running or any(pod.status.phase != "Pending" for pod in pods)
-            for pod in pods[:1]:  # rank 0 tells the progress
-                self._tell_progress(cluster, pod, show)
-            if _condition(job, "Complete"):
+            pods = follower.look(job)
+            if _condition(job, "Complete") is not None:
                 return
             failed = _condition(job, "Failed")
             if failed is not None:
-                self._fail(cluster, pods, failed)
-            if not running and time.monotonic() - began > self.start_within:
+                follower.fail(failed)
+            now = time.monotonic()
+            if any(pod.status.phase == "Running" for pod in pods):
+                ran = now
+            if now - ran > self.start_within:
                 raise RankError(
-                    f"TrainJob {self.name} has not started within {self.start_within:.0f} s; "
+                    f"no pod of TrainJob {self.name} has run for {self.start_within:.0f} s; "
                     "the warnings above say why"
+                )
+            if now - began > self.deadline + _LATE:
+                raise RankError(
+                    f"TrainJob {self.name} goes on past its deadline of {self.deadline} s: "
+                    "is Kubeflow Trainer's controller running?"
                 )
             time.sleep(self.poll)
 
-    def _tell_warnings(self, cluster: Cluster) -> None:
-        for identity, reason, message in cluster.warnings(self.name):
-            if identity not in self._told:
-                self._told.add(identity)
-                advice = _ADVICE.get(reason)
-                print(f"warning: {reason}: {message}{f' ({advice})' if advice else ''}", flush=True)
-
-    def _tell_progress(self, cluster: Cluster, pod: Any, show: Callable[[Progress], None]) -> None:
-        """Show what the pod said since the last look; log lines are in the order of their times."""
-        uid = str(pod.metadata.uid)
-        last = self._read.get(uid, "")
-        since = None if not last else max(10, int(10 * self.poll))
-        for line in cluster.log(str(pod.metadata.name), seconds=since).splitlines():
-            when, _, text = line.partition(" ")
-            if when > last:
-                self._read[uid] = when
-                message = parse(text)
-                if isinstance(message, Progress):
-                    show(message)
-
-    def _fail(self, cluster: Cluster, pods: list[Any], reason: str) -> None:
-        """Raise the earliest failure that any pod's agent has told."""
-        failures: list[Failure] = []
-        for pod in pods:
-            log = cluster.log(str(pod.metadata.name), lines=200)
-            messages = [parse(line) for line in log.splitlines()]
-            failures += [message for message in messages if isinstance(message, Failure)]
-        if failures:
-            raise_failure(min(failures, key=lambda failure: failure.time))
-        raise RankError(f"TrainJob {self.name} failed: {reason}")
+    def _delete(self, cluster: Cluster) -> None:
+        """Delete the job. That this fails must not hide why the training did."""
+        try:
+            cluster.delete(self.name, patience=_CLEANING)
+        except Exception as error:
+            print(
+                f"warning: TrainJob {self.name} could not be deleted ({error}); the cluster "
+                f"deletes it with this step's pod, and ends it after {self.deadline} s",
+                flush=True,
+            )
 
 
 def _condition(job: dict[str, Any], kind: str) -> str | None:

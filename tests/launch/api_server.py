@@ -7,6 +7,7 @@ changing ``jobs``, ``pods``, ``events`` and ``logs``.
 import json
 import re
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ REVIEWS = "/apis/authorization.k8s.io/v1"
 # What the CRD lets a TrainJob say; the real server prunes or refuses anything else.
 SPEC = {"activeDeadlineSeconds", "runtimeRef", "trainer"}
 TRAINER = {"command", "args", "numNodes", "numProcPerNode"}
+
+
+def now() -> str:
+    """The time as Kubernetes writes it, in whole seconds."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class ApiServer:
@@ -35,8 +41,12 @@ class ApiServer:
         self.requests: list[tuple[str, str]] = []
         self.answers: list[int] = []
         """Status codes to answer the next requests with, instead of serving them."""
+        self.message = "busy"
+        """What those answers say."""
+        self.lost = 0
+        """How many of the next requests are served, and lose their connection in mid-answer."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -59,19 +69,19 @@ class ApiServer:
         file.write_text(json.dumps(content))
         return file
 
-    def add_pod(self, name: str, phase: str, job: str, uid: str = "") -> None:
+    def add_pod(self, name: str, phase: str, job: str, uid: str = "", **status: Any) -> None:
         metadata = {
             "name": name,
             "uid": uid or name,
             "labels": {"jobset.sigs.k8s.io/jobset-name": job},
         }
-        self.pods.append({"metadata": metadata, "status": {"phase": phase}})
+        self.pods.append({"metadata": metadata, "status": {"phase": phase, **status}})
 
-    def add_event(self, name: str, reason: str, message: str) -> None:
+    def add_event(self, name: str, reason: str, message: str, when: str | None = None) -> None:
         number = str(len(self.events))
         self.events.append(
             {
-                "metadata": {"name": number, "uid": number},
+                "metadata": {"name": number, "uid": number, "creationTimestamp": when or now()},
                 "involvedObject": {"name": name},
                 "reason": reason,
                 "message": message,
@@ -88,7 +98,7 @@ class ApiServer:
         """(status, content) for one request."""
         self.requests.append((method, path))
         if self.answers:
-            return self.answers.pop(0), {"message": "User may not create trainjobs"}
+            return self.answers.pop(0), {"message": self.message}
         url = urlsplit(path)
         if url.path == JOBS and method == "POST":
             return self._create(body)
@@ -123,6 +133,7 @@ class ApiServer:
             return 409, {"message": f"{name} already exists"}
         if set(job["spec"]) - SPEC or set(job["spec"]["trainer"]) - TRAINER:
             return 422, {"message": "unknown field"}
+        job["metadata"]["creationTimestamp"] = now()
         self.jobs[name] = job
         return 201, job
 
@@ -148,6 +159,9 @@ class ApiServer:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
+                if server.lost:
+                    server.lost -= 1
+                    text = text[: len(text) // 2]
                 self.wfile.write(text.encode())
 
             do_GET = do_POST = do_DELETE = answer  # noqa: N815

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,29 +119,106 @@ def test_the_earliest_failing_rank_is_told(api: ApiServer) -> None:
 def test_bad_input_is_told_in_the_ranks_own_sentence(api: ApiServer) -> None:
     running = Running(job())
     wait_until(lambda: NAME in api.jobs, 10)
-    api.add_pod(f"{NAME}-node-0-0", "Failed", NAME)
     refusal = Failure(0, 2, ("error: there is no bucket b",), 1)
     api.logs[f"{NAME}-node-0-0"] = [said(1, refusal)]
+    api.add_pod(f"{NAME}-node-0-0", "Failed", NAME)
+    error = running.ended()
+    assert isinstance(error, UserError), "at once: the set would be made anew to be refused again"
+    assert str(error) == "there is no bucket b"
+    assert not api.jobs
+
+
+def test_a_failed_pod_without_a_last_word_is_explained_by_kubernetes(api: ApiServer) -> None:
+    running = Running(job())
+    wait_until(lambda: NAME in api.jobs, 10)
+    name = f"{NAME}-node-0-1-abcde"
+    terminated = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:00:09Z"}
+    container = {"name": "node", "image": "", "imageID": "", "ready": False, "restartCount": 0}
+    state = [{**container, "state": {"terminated": terminated}}]
+    api.logs[name] = [said(1, "loading shards")]
+    api.add_pod(name, "Failed", NAME, containerStatuses=state)
     api.set_condition("Failed", "jobset failed")
     error = running.ended()
-    assert isinstance(error, UserError)
-    assert str(error) == "there is no bucket b"
+    assert isinstance(error, RankError)
+    assert "OOMKilled, exit code 137" in str(error)
+    assert "loading shards" in str(error)
 
 
-def test_a_job_that_cannot_start_is_explained_and_given_up(
+def test_a_set_made_anew_is_followed_and_why_is_told(
     api: ApiServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running = Running(job(start_within=0.5))
+    running = Running(job())
     wait_until(lambda: NAME in api.jobs, 10)
-    api.add_pod(f"{NAME}-node-0-0", "Pending", NAME)
-    api.add_event(f"{NAME}-node-0-0", "FailedScheduling", "0/3 nodes: insufficient nvidia.com/gpu")
-    api.add_event("another-pod", "FailedMount", "not ours")
+    first, second = Progress(10, 20, {}), Progress(15, 20, {})
+    names = [f"{NAME}-node-0-{node}-{letters}" for letters in ("aaaaa", "bbbbb") for node in (0, 1)]
+    api.logs[names[0]] = [said(1, first)]
+    api.logs[names[1]] = [said(2, Failure(1, -9, ("reading",), 20))]
+    api.add_pod(names[0], "Running", NAME)
+    api.add_pod(names[1], "Failed", NAME)
+    output = []
+    wait_until(lambda: output.append(capsys.readouterr().out) or "SIGKILL" in "".join(output), 10)
+    api.pods.clear()
+    api.logs[names[2]] = [said(30, second)]
+    api.add_pod(names[2], "Running", NAME)
+    wait_until(lambda: running.shown == [first, second], 10)
+    # The cluster ends it and takes its pods away: what was last heard of is told.
+    api.pods.clear()
+    api.set_condition("Failed", "deadline exceeded")
     error = running.ended()
     assert isinstance(error, RankError)
-    assert "has not started" in str(error)
-    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
-    assert len(warnings) == 1
-    assert "insufficient nvidia.com/gpu (no node has room" in warnings[0]
+    assert "rank 1 was ended by SIGKILL" in str(error)
+    assert "deadline exceeded" in str(error)
+    assert "".join([*output, capsys.readouterr().out]).count("SIGKILL") == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "advice"),
+    [
+        ("FailedScheduling", "0/3 nodes: insufficient nvidia.com/gpu", "no node has room"),
+        ("Failed", 'Failed to pull image "dcvae:9"', "cannot be pulled: check its name"),
+        ("BackOff", 'Back-off pulling image "dcvae:9"', "cannot be pulled: check its name"),
+        ("FailedCreate", "pods is forbidden: exceeded quota: dcvae-training", "ask for less"),
+        ("FailedCreate", 'violates PodSecurity "restricted"', "policies refuse the pods"),
+        ("Failed", 'Error: secret "dcvae-storage" not found', "create it in this namespace"),
+        ("TrainJobResourcesCreationFailed", "no such runtime", "runtime cannot be used"),
+    ],
+)
+def test_a_job_that_cannot_start_is_explained_and_given_up(
+    api: ApiServer, capsys: pytest.CaptureFixture[str], reason: str, message: str, advice: str
+) -> None:
+    api.add_event(f"{NAME}-node-0-0", reason, "of an earlier job", "2020-01-01T00:00:00Z")
+    running = Running(job(start_within=0.3))
+    wait_until(lambda: NAME in api.jobs, 10)
+    api.add_pod(f"{NAME}-node-0-0", "Pending", NAME)
+    api.add_event(f"{NAME}-node-0-0", reason, message)
+    api.add_event("another-pod", reason, "not ours")
+    error = running.ended()
+    assert isinstance(error, RankError)
+    assert f"no pod of TrainJob {NAME} has run for 0 s; the warnings above say why" in str(error)
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert f"{reason}: {message} (" in warning
+    assert advice in warning
+    assert not api.jobs
+
+
+def test_a_set_that_is_never_made_anew_is_given_up(api: ApiServer) -> None:
+    running = Running(job(start_within=0.5))
+    wait_until(lambda: NAME in api.jobs, 10)
+    api.add_pod(f"{NAME}-node-0-0", "Running", NAME)
+    running.join(1)
+    assert running.is_alive(), "while a pod runs it may take as long as it likes"
+    api.pods[0]["status"]["phase"] = "Pending"
+    assert "no pod" in str(running.ended())
+
+
+def test_a_job_that_outlives_its_deadline_is_given_up(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcvae.launch.trainjob._LATE", 0.0)
+    running = Running(job(deadline=1))
+    wait_until(lambda: NAME in api.jobs, 10)
+    api.add_pod(f"{NAME}-node-0-0", "Running", NAME)
+    assert "goes on past its deadline of 1 s" in str(running.ended())
     assert not api.jobs
 
 
@@ -167,12 +245,85 @@ def test_a_job_that_cannot_be_adopted_is_replaced(api: ApiServer, change: str) -
     assert running.ended() is None
 
 
-def test_a_missing_right_is_named(api: ApiServer) -> None:
-    api.answers.append(403)
+@pytest.mark.parametrize(
+    ("status", "message", "sentence"),
+    [
+        (
+            403,
+            'forbidden: User "a" cannot create resource "trainjobs" in API group "x"',
+            r'cannot create resource "trainjobs".*role dcvae-steps',
+        ),
+        (403, "admission webhook denied the request: no such runtime", "refuses the TrainJob: adm"),
+        (422, "TrainJob is invalid: spec.trainer", "refuses the TrainJob: TrainJob is invalid"),
+        (401, "Unauthorized", "does not know this account: Unauthorized; log in again"),
+        (404, 'namespaces "team" not found', "there is no namespace team: create it"),
+        (404, "404 page not found", r"no trainjobs\.trainer\.kubeflow\.org.*install Kubeflow Tra"),
+    ],
+)
+def test_what_the_cluster_refuses_is_said_in_one_sentence(
+    api: ApiServer, status: int, message: str, sentence: str
+) -> None:
+    api.message = message
+    api.answers.append(status)
     error = Running(job()).ended()
     assert isinstance(error, UserError)
-    assert "may not create trainjobs" in str(error)
-    assert "k8s/base" in str(error)
+    assert re.search(sentence, str(error))
+    assert not api.jobs
+
+
+def test_a_right_lost_on_the_way_ends_it_and_the_job_is_deleted(api: ApiServer) -> None:
+    running = Running(job())
+    wait_until(lambda: NAME in api.jobs, 10)
+    api.message = 'cannot list resource "events" in API group ""'
+    api.answers.append(403)
+    error = running.ended()
+    assert 'cannot list resource "events"' in str(error)
+    assert not api.jobs
+
+
+def test_lost_connections_and_answers_lose_nothing(api: ApiServer) -> None:
+    api.lost = 1  # the job is made, but the answer does not arrive
+    running = Running(job())
+    wait_until(lambda: NAME in api.jobs and not api.lost, 10)
+    shown = Progress(10, 20, {})
+    api.logs[f"{NAME}-node-0-0"] = [said(2, shown)]
+    api.add_pod(f"{NAME}-node-0-0", "Running", NAME)
+    wait_until(lambda: running.shown == [shown], 10)
+    api.lost = 1
+    wait_until(lambda: not api.lost, 10)
+    api.answers.append(410)
+    wait_until(lambda: not api.answers, 10)
+    api.set_condition("Complete")
+    assert running.ended() is None
+    assert running.shown == [shown]
+    creations = [path for method, path in api.requests if method == "POST"]
+    assert len(creations) == 2, "asked again, and the job that was there already was adopted"
+
+
+def test_a_server_that_is_away_for_long_is_given_up(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dcvae.launch.cluster._PATIENCE", 0.2)
+    monkeypatch.setattr("dcvae.launch.trainjob._CLEANING", 0.2)
+    running = Running(job())
+    wait_until(lambda: NAME in api.jobs, 10)
+    api.close()
+    error = running.ended()
+    assert isinstance(error, RankError)
+    assert "the API server has not answered for" in str(error)
+    assert f"warning: TrainJob {NAME} could not be deleted" in capsys.readouterr().out
+
+
+def test_whatever_is_raised_deletes_the_job(api: ApiServer) -> None:
+    def show(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    name = f"{NAME}-node-0-0"
+    api.logs[name] = [said(1, Progress(1, 2, {}))]
+    api.add_pod(name, "Running", NAME)
+    with pytest.raises(KeyboardInterrupt):
+        job().run(ARGUMENTS, show)
+    assert not api.jobs
 
 
 def test_a_job_deleted_by_somebody_else_does_not_wait_for_ever(api: ApiServer) -> None:

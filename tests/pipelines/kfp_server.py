@@ -34,7 +34,7 @@ class KfpServer:
         """Status codes to answer the next requests with, instead of serving them."""
         self._numbers = itertools.count(1)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def host(self) -> str:

@@ -1,0 +1,144 @@
+"""What pods, events and logs of a TrainJob say: each thing once, with what to do about it."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Never
+
+from dcvae.errors import UserError
+from dcvae.launch.cluster import Cluster
+from dcvae.launch.lines import Failure, Progress, parse
+from dcvae.launch.ranks import RankError, error_of
+
+_LAST_LINES = 200
+_IMAGE = "the image cannot be pulled: check its name, tag and pull secret"
+# Reason of an event, a pattern of its message, and what to do. The first that fits is told.
+_ADVICE = (
+    ("FailedScheduling", "", "no node has room: free some, ask for less, or add nodes"),
+    ("FailedCreate", "exceeded quota", "wait for other trainings, ask for less, or have it raised"),
+    ("FailedCreate", "", "the namespace's policies refuse the pods"),
+    ("TrainJobResourcesCreationFailed", "", "the training runtime cannot be used as it is"),
+    ("Failed|BackOff|InspectFailed", "(?i)pull|InvalidImageName", _IMAGE),
+    ("Failed", "(?i)(secret|configmap) .*not found", "create it in this namespace"),
+    ("BackOff", "", "a container ends as soon as it starts"),
+    ("FailedMount", "", "a volume or a secret is missing"),
+)
+
+
+class Follower:
+    """Tells what is new about one TrainJob each time it is asked to look.
+
+    Args:
+        cluster: where the job is.
+        name: of the job.
+        show: called with rank 0's progress.
+        recent: seconds of the log to read at each look, more than the time between looks.
+    """
+
+    def __init__(
+        self, cluster: Cluster, name: str, show: Callable[[Progress], None], recent: int
+    ) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.show = show
+        self.recent = recent
+        self._read: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._causes: dict[str, tuple[float, Exception]] = {}
+
+    def look(self, job: dict[str, Any]) -> list[Any]:
+        """Tell warnings, progress and failed pods; return the pods there are.
+
+        Raises:
+            UserError: a rank refused its input.
+        """
+        self._tell_warnings(str(job["metadata"].get("creationTimestamp", "")))
+        pods = self.cluster.pods(self.name)
+        leader = f"{self.name}-node-0-0"
+        for pod in pods:
+            if pod.metadata.name == leader or pod.metadata.name.startswith(f"{leader}-"):
+                self._tell_progress(pod)
+        self._tell_failures([pod for pod in pods if pod.status.phase == "Failed"])
+        return pods
+
+    def fail(self, reason: str) -> Never:
+        """Raise RankError with the earliest failure of the pods that failed last."""
+        ended = f"TrainJob {self.name} failed: {reason}"
+        if self._causes:
+            _, error = min(self._causes.values(), key=lambda cause: cause[0])
+            ended = f"{error}\n{ended}"
+        raise RankError(ended)
+
+    def _tell_warnings(self, since: str) -> None:
+        """Tell warnings of this job; an earlier one of the same name may have left others."""
+        began = datetime.fromisoformat(since) if since else None
+        for event in self.cluster.warnings(self.name):
+            made, identity = event.metadata.creation_timestamp, str(event.metadata.uid)
+            if identity in self._told or (began and made and made < began):
+                continue
+            self._told.add(identity)
+            print(f"warning: {event.reason}: {event.message}{_advice(event)}", flush=True)
+
+    def _tell_progress(self, pod: Any) -> None:
+        """Show what the pod said since the last look; log lines are in the order of their times."""
+        uid = str(pod.metadata.uid)
+        last = self._read.get(uid, "")
+        text = self.cluster.log(pod.metadata.name, seconds=self.recent if last else None)
+        for line in text.splitlines():
+            when, _, said = line.partition(" ")
+            if when > last:
+                self._read[uid] = when
+                message = parse(said)
+                if isinstance(message, Progress):
+                    self.show(message)
+
+    def _tell_failures(self, failed: list[Any]) -> None:
+        """Remember why pods failed: they go when their set is made anew.
+
+        Raises:
+            UserError: a rank refused its input, as it would again.
+        """
+        if not failed:
+            return
+        known = self._causes
+        self._causes = {}
+        for pod in failed:
+            uid = str(pod.metadata.uid)
+            self._causes[uid] = known.get(uid) or self._cause(pod)
+            error = self._causes[uid][1]
+            if isinstance(error, UserError):
+                raise error
+            if uid not in known:
+                print(f"warning: {pod.metadata.name}: {error}", flush=True)
+
+    def _cause(self, pod: Any) -> tuple[float, Exception]:
+        """(when, why) a pod failed: in its agent's words or, if that was killed, Kubernetes'."""
+        log = self.cluster.log(pod.metadata.name, lines=_LAST_LINES)
+        said = [line.partition(" ")[2] for line in log.splitlines()]
+        failures = [failure for line in said if isinstance(failure := parse(line), Failure)]
+        if failures:
+            first = min(failures, key=lambda failure: failure.time)
+            return first.time, error_of(first)
+        ended = _termination(pod)
+        when = ended.finished_at.timestamp() if ended and ended.finished_at else float("inf")
+        reasons = [pod.status.reason, pod.status.message]
+        if ended:
+            reasons += [ended.reason, f"exit code {ended.exit_code}"]
+        why = ", ".join(str(reason) for reason in reasons if reason) or "no reason is known"
+        lines = "".join(f"\n  | {line}" for line in said[-10:])
+        return when, RankError(f"the pod failed: {why}. Its last lines:{lines or ' (none)'}")
+
+
+def _advice(event: Any) -> str:
+    for reason, pattern, advice in _ADVICE:
+        if re.fullmatch(reason, event.reason or "") and re.search(pattern, event.message or ""):
+            return f" ({advice})"
+    return ""
+
+
+def _termination(pod: Any) -> Any:
+    """How the pod's container ended, or None."""
+    for container in pod.status.container_statuses or []:
+        if container.state and container.state.terminated:
+            return container.state.terminated
+    return None
