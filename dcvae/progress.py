@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from textwrap import shorten
 from typing import TextIO
 
 from dcvae.launch.lines import Progress
@@ -37,7 +36,7 @@ class Lines:
 
     def training(self, progress: Progress) -> None:
         """Tell what rank 0 of a training says."""
-        self(progress.images, progress.total, "training images", as_text(progress.values, 110))
+        self(progress.images, progress.total, "training images", training_text(progress.values))
 
     def _left(self, now: float, done: int, total: int | None) -> str:
         seconds, before = now - self._began[0], done - self._began[1]
@@ -61,11 +60,42 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def as_text(values: Mapping[str, float | str], width: int) -> str:
-    """``a 0.12, b 3`` for named numbers and words, the most telling first, within ``width``."""
-    first = {name: values[name] for name in ("resolution", "images_per_second") if name in values}
-    texts = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in (first | dict(values)).items()
-    ]
-    return shorten(", ".join(texts), width, placeholder=" …")
+def training_text(values: Mapping[str, float | str]) -> str:
+    """What rank 0 of a training says of itself, whole and short.
+
+    ``16 px (40 % in), 212 images/s, 3 % waiting for data, D 0.52, penalty 0.03, G -0.2,
+    KL 31/30, instance 2.1/1.9, accuracy 41/52 %``: terms of one kind side by side, those of layers
+    from low to high; KL of the generator and of the contrastive phase.
+    """
+    given = dict(values)
+    known = {name: given.pop(name) for name in _SAID if name in given}
+    texts = [_SAID[name](float(value)) for name, value in known.items()]
+    if "fade" in given and float(given["fade"]) < 1:
+        texts[0] += f" ({float(given['fade']):.0%} in)".replace("%", " %")
+    given.pop("fade", None)
+    kinds: dict[str, list[str]] = {}
+    for name, value in given.items():
+        label = _LABELS.get(name) or name.removesuffix("_low").removesuffix("_high")
+        kinds.setdefault(label.removesuffix("_patch"), []).append(_number(label, value))
+    texts += [f"{label} {'/'.join(numbers)}" for label, numbers in kinds.items()]
+    return ", ".join(text + " %" * text.startswith("accuracy ") for text in texts)
+
+
+_SAID: dict[str, Callable[[float], str]] = {
+    "resolution": lambda v: f"{v:.0f} px",
+    "images_per_second": lambda v: f"{v:,.{0 if v >= 10 else 2}f} images/s",
+    "data_wait_ratio": lambda v: f"{100 * v:.0f} % waiting for data",
+}
+_LABELS = {
+    "gan_discriminator": "D",
+    "gradient_penalty": "penalty",
+    "gan_generator": "G",
+    "kl": "KL",
+    "kl_contrastive": "KL",
+}
+
+
+def _number(label: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{100 * value:.0f}" if label.startswith("accuracy") else f"{value:.3g}"

@@ -4,10 +4,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcvae.errors import UserError
-from dcvae.launch.lines import Progress
-from dcvae.progress import Lines, Report, as_text
+from dcvae.launch import lines
+from dcvae.progress import Lines, Report, training_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_HOUR = 3600.0
+"""Seconds: trainings may say something every few minutes only."""
 
 
 @contextmanager
@@ -18,10 +25,10 @@ def progress_shown() -> Iterator[Report]:
 
 
 @contextmanager
-def training_shown() -> Iterator[Callable[[Progress], None]]:
+def training_shown() -> Iterator[Callable[[lines.Progress], None]]:
     """The same for what rank 0 of a training says."""
     with _shown() as tell:
-        yield lambda p: tell(p.images, p.total, "training images", as_text(p.values, 80))
+        yield lambda p: tell(p.images, p.total, "training images", training_text(p.values))
 
 
 @contextmanager
@@ -29,18 +36,7 @@ def _shown() -> Iterator[Callable[[int, int | None, str, str], None]]:
     if not sys.stderr.isatty():
         yield Lines(out=sys.stderr)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with _bars() as bars:
         tasks: dict[str, int] = {}
 
         def tell(done: int, total: int | None, what: str, detail: str) -> None:
@@ -49,6 +45,34 @@ def _shown() -> Iterator[Callable[[int, int | None, str, str], None]]:
             bars.update(bars.task_ids[tasks[what]], completed=done, total=total, detail=detail)
 
         yield tell
+
+
+def _bars() -> "Progress":
+    """Bars on the error stream; under each of them a line, or as many as it takes, of detail."""
+    from rich.console import Console, RenderableType
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class Bars(Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                if task.fields["detail"]:
+                    yield f"  {task.fields['detail']}"
+
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False),
+        speed_estimate_period=_HOUR,
+    )
 
 
 def check_picture(out: Path) -> None:

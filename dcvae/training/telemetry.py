@@ -80,16 +80,17 @@ class Telemetry:
         means = ranks.mean(values.mean(dim=0)).tolist()
         images = self.records[-1][0]
         now, (before, images_before) = time.monotonic(), self.flushed
+        seconds = now - before
         record = {
             "images": images,
             "resolution": stage.phase.resolution,
             "fade": round(stage.fade, 6),
             **dict(zip(names, means, strict=True)),
-            "images_per_second": (images - images_before) / max(now - before, 1e-9),
+            "images_per_second": (images - images_before) / max(seconds, 1e-9),
             "data_wait_seconds": self.waited,
         }
         self.records, self.flushed, self.waited = [], (now, images), 0.0
-        self._show(record, names)
+        self._show(record, names, seconds)
         return record
 
     def refuse(self, what: str, images: int) -> Never:
@@ -122,7 +123,7 @@ class Telemetry:
         what = f"the loss term {names[int(column)]} became {_spell(value)} on rank {rank}"
         self.refuse(what, self.records[int(row)][0])
 
-    def _show(self, record: Mapping[str, float], names: list[str]) -> None:
+    def _show(self, record: Mapping[str, float], names: list[str], seconds: float) -> None:
         RESOLUTION.set(record["resolution"])
         FADE.set(record["fade"])
         for name in names:
@@ -131,8 +132,10 @@ class Telemetry:
             else:
                 LOSS.labels(name).set(record[name])
         if ranks.rank() == 0:
-            shown = {n: record[n] for n in record if n not in ("images", "data_wait_seconds")}
-            lines.progress(int(record["images"]), self.total_images, shown)
+            shown = dict(record)
+            images, waited = int(shown.pop("images")), shown.pop("data_wait_seconds")
+            shown["data_wait_ratio"] = waited / max(seconds, 1e-9)
+            lines.progress(images, self.total_images, shown)
 
 
 def json_line(record: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("undisturbed")
     finished = subprocess.run(command(digits, run), capture_output=True, text=True, timeout=200)
     assert finished.returncode == 0, finished.stderr
+    (run / "said").write_text(finished.stderr)
     return run
 
 
@@ -45,6 +47,16 @@ def test_the_run_folder_has_what_it_promises(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == list(range(32, 193, 32))
     assert {"kl", "gan_generator", "instance_high", "images_per_second"} <= lines[0].keys()
+
+
+def test_a_person_can_follow_it(undisturbed: Path) -> None:
+    number = r"-?\d[\d.e+-]*"
+    said = (
+        rf"training images: 192 of 192 \(100 %\)  8 px, {number} images/s, \d+ % waiting for data, "
+        rf"penalty {number}, D {number}, KL {number}/{number}, G {number}, "
+        rf"instance {number}/{number}, accuracy \d+/\d+ %"
+    )
+    assert re.search(said, (undisturbed / "said").read_text())
 
 
 def test_kill_9_of_a_rank_then_the_same_command(
