@@ -194,26 +194,36 @@ def _by_lane(rows: Integers) -> Iterator[tuple[int, list[list[int]]]]:
 
 
 def read_split(
-    storage: Storage, manifest: Manifest, split: str, resolution: int, batch_size: int
+    storage: Storage,
+    manifest: Manifest,
+    split: str,
+    resolution: int,
+    batch_size: int,
+    chosen: Integers | None = None,
 ) -> Iterator[Batch]:
     """The whole split once, in order; the last batch may be smaller. For evaluation.
+
+    Args:
+        chosen: numbers of samples in the split, ascending: only these, from the shards that hold
+            them.
 
     Raises:
         UserError: no such split or resolution, or a damaged shard, by name.
     """
     level = Level(storage, manifest, split, resolution)
-    total = sum(level.sizes)
-    ends = np.cumsum(level.sizes)
+    wanted = np.arange(sum(level.sizes), dtype=np.int64) if chosen is None else chosen
+    numbers = np.searchsorted(np.cumsum(level.sizes), wanted, side="right")
+    samples = wanted - level.firsts[numbers]
+    needed, places = np.unique(numbers, return_inverse=True)
     ready: dict[int, Future[Samples]] = {}
     with ThreadPoolExecutor(1, thread_name_prefix="shards") as pool:
         try:
-            for position in range(0, total, batch_size):
-                indices = np.arange(position, min(position + batch_size, total), dtype=np.int64)
-                numbers = np.searchsorted(ends, indices, side="right")
-                wanted = range(int(numbers[0]), min(int(numbers[-1]) + 2, len(level.shards)))
-                ready = {n: ready.get(n) or pool.submit(level.read, n) for n in wanted}
-                shards = {n: ready[n].result() for n in set(numbers.tolist())}
-                samples = indices - level.firsts[numbers]
-                yield level.collate(numbers, samples, shards, position)
+            for position in range(0, len(wanted), batch_size):
+                here = slice(position, position + batch_size)
+                first, last = places[here][[0, -1]]
+                ahead = needed[first : last + 2].tolist()  # one more than this batch needs
+                ready = {n: ready.get(n) or pool.submit(level.read, n) for n in ahead}
+                shards = {n: ready[n].result() for n in ahead[: last - first + 1]}
+                yield level.collate(numbers[here], samples[here], shards, position)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

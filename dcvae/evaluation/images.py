@@ -30,19 +30,16 @@ class Images:
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Batches of a choice without repetition, in the split's order.
 
-        Smaller choices of one seed are parts of larger ones. Shards may be sorted by class, so the
-        whole split is read even for a small choice.
+        Smaller choices of one seed are parts of larger ones. Only shards that hold a chosen image
+        are fetched, and only chosen images are decoded.
 
         Yields:
             uint8 ``(n, C, r, r)`` and int64 labels ``(n,)``, or None without labels.
         """
         size = self.manifest.samples(split)
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-        chosen = torch.zeros(size, dtype=torch.bool)
-        chosen[order[: self.count(split, wanted)]] = True
+        chosen = order[: self.count(split, wanted)].sort().values.numpy()
         for batch in read_split(
-            self.storage, self.manifest, split, self.resolution, self.batch_size
+            self.storage, self.manifest, split, self.resolution, self.batch_size, chosen
         ):
-            mine = chosen[batch.indices]
-            if mine.any():
-                yield batch.images[mine], None if batch.labels is None else batch.labels[mine]
+            yield batch.images, batch.labels

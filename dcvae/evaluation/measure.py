@@ -77,8 +77,8 @@ class Measurement:
         real, reconstructed, latents, labels = self._real_pass()
         sampled = self._prior_pass()
         train, train_latents, train_labels = self._training_pass(labels is not None)
-        self.report(0, None, "distances")
         distances = SetDistances(self.extractor, self.protocol, real, train)
+        distances.advance = self._counter("distances", distances.total)
         self.found.metrics |= distances.metrics("sampling", sampled)
         self.found.metrics |= distances.metrics("reconstruction", reconstructed)
         if labels is not None and train_labels is not None and train_latents is not None:

@@ -4,6 +4,7 @@ Only Inception's own features make an FID, a KID or an Inception score; other ex
 their name in the metric's name.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 
 from dcvae.evaluation.distances import (
@@ -27,13 +28,21 @@ _ORDER = ("fid_", "fd_", "is_", "kid_", "kd_", "precision", "recall", "pixel", "
 
 
 class SetDistances:
-    """Distances to one set of real images, each with that of ``other`` real images beside it."""
+    """Distances to one set of real images, each with that of ``other`` real images beside it.
+
+    ``advance`` is told how many distances are known, :attr:`total` in all.
+    """
 
     def __init__(
-        self, extractor: Extractor, protocol: Protocol, real: Features, other: Features | None
+        self,
+        extractor: Extractor,
+        protocol: Protocol,
+        real: Features,
+        other: Features | None,
+        advance: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.extractor, self.protocol = extractor, protocol
-        self.real, self.other = real, other
+        self.real, self.other, self.advance = real, other, advance
 
     def metrics(self, kind: str, ours: Features) -> dict[str, Metric]:
         """Every distance of ``ours``, named ``<distance>_<kind>``."""
@@ -52,19 +61,24 @@ class SetDistances:
             for distance, value in self._measure(ours).items()
         }
 
+    @property
+    def total(self) -> int:
+        """How many distances ``advance`` is told of, for samples and for reconstructions."""
+        return 4 * (3 if self.other else 2)
+
     @cached_property
     def _floors(self) -> dict[str, float]:
         return self._measure(self.other) if self.other else {}
 
     def _measure(self, ours: Features) -> dict[str, float]:
-        precision, recall = precision_recall(ours.values, self.real.values)
-        found = {
-            # In this order the square root of the real covariance is made once.
-            "fid": frechet_distance(self.real.statistics, ours.statistics),
-            "kid": kernel_distance(ours.values, self.real.values, self.protocol.seed),
-            "precision": precision,
-            "recall": recall,
-        }
+        # In this order of the arguments the square root of the real covariance is made once.
+        found = {"fid": frechet_distance(self.real.statistics, ours.statistics)}
+        self.advance(1)
+        found["kid"] = kernel_distance(ours.values, self.real.values, self.protocol.seed)
+        self.advance(1)
+        both = precision_recall(ours.values, self.real.values)
+        found["precision"], found["recall"] = both
+        self.advance(2)
         if self.extractor.name == INCEPTION and ours.logits is not None:
             found["is"] = inception_score(ours.logits)[0]
         return found
