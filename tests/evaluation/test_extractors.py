@@ -9,12 +9,9 @@ import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from dcvae.errors import UserError
-from dcvae.evaluation.extractors import (
-    EFFICIENTNET_SHA256,
-    INCEPTION_FILE,
-    load_extractor,
-    load_weights,
-)
+from dcvae.evaluation.extractors import EFFICIENTNET_SHA256, INCEPTION_FILE, load_extractor
+from dcvae.evaluation.weights import as_state, digest
+from dcvae.storage import open_storage
 
 
 def test_efficientnet_is_the_network_of_its_package(extractor, photos):
@@ -72,14 +69,12 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "exploded",))
 
-    path = tmp_path / "weights.pth"
-    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(pickle.UnpicklingError):
-        load_weights(path, "")
+        as_state(pickle.dumps(Bomb(), protocol=2))
     assert not (tmp_path / "exploded").exists()
 
 
-def test_inception_from_a_file_gives_features_and_logits(tmp_path, photos):
+def test_inception_from_a_bucket_gives_features_and_logits(tmp_path, photos, s3_uri):
     class Untrained(FeatureExtractorInceptionV3):
         """The architecture with random weights: its own file is never read into it."""
 
@@ -88,11 +83,15 @@ def test_inception_from_a_file_gives_features_and_logits(tmp_path, photos):
 
     empty, path = tmp_path / "empty.pth", tmp_path / INCEPTION_FILE
     torch.save({}, empty)
+    uri = f"{s3_uri}/{INCEPTION_FILE}"
+    with pytest.raises(UserError, match=f"no weights at {uri}"):
+        load_extractor("inception-v3", weights=uri)
     untrained = Untrained("x", ["2048"], feature_extractor_weights_path=str(empty))
     torch.save(untrained.state_dict(), path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    open_storage(s3_uri).write(INCEPTION_FILE, path)
+    sha256 = digest(path.read_bytes())
 
-    inception = load_extractor("inception-v3", weights=str(path), sha256_prefix=sha256[:8])
+    inception = load_extractor("inception-v3", weights=uri, sha256_prefix=sha256[:8])
     layers = inception(photos[:2])
     assert inception.sha256 == sha256
     assert layers["2048"].shape == (2, 2048)

@@ -55,7 +55,7 @@ def test_the_perceptual_distance_is_of_relu4_3(tmp_path, monkeypatch, photos):
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(UserError, match="expected 397923af"):
         load_perceptual("vgg16", str(path))
-    monkeypatch.setattr(perceptual, "VGG16_SHA256_PREFIX", sha256[:8])
+    monkeypatch.setitem(perceptual.SHA256, "vgg16", sha256[:8])
     network = load_perceptual("vgg16", str(path))
     a, b = (photos[:2] / 127.5 - 1), (photos[2:4] / 127.5 - 1)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -67,6 +67,36 @@ def test_the_perceptual_distance_is_of_relu4_3(tmp_path, monkeypatch, photos):
     assert torch.allclose(network.distance(a, b), expected, rtol=1e-4)
     assert network.distance(a, a).tolist() == [0, 0]
     assert network.distance(a[:, :1, :8, :8], a[:, :1, :8, :8]).shape == (2,)
+
+
+def test_heds_file_is_read_where_its_numbers_stand(tmp_path, monkeypatch, photos):
+    # As stored: kernels [height, width, in, out], the first for blue, green, red.
+    generator, path = np.random.default_rng(0), tmp_path / perceptual.HED_FILE
+    content, layers, inputs = bytearray(31_000_000), [], 3
+    for place, (kernel_at, bias_at) in perceptual.HED_OFFSETS.items():
+        outputs = 64 * 2 ** sum(place >= pool for pool in (5, 10, 17))
+        kernel = generator.normal(size=(3, 3, inputs, outputs)).astype("<f4") / inputs**0.5 / 3
+        bias = generator.normal(size=outputs).astype("<f4")
+        for at, values in ((kernel_at, kernel), (bias_at, bias)):
+            content[at : at + values.nbytes] = values.tobytes()
+        layers.append((place, kernel, bias))
+        inputs = outputs
+    path.write_bytes(content)
+    monkeypatch.setitem(perceptual.SHA256, "vgg16-hed", hashlib.sha256(content).hexdigest()[:8])
+    network = load_perceptual("vgg16-hed", str(path))
+
+    x = np.asarray(photos[:1, [2, 1, 0]].permute(0, 2, 3, 1), np.float32)  # blue first
+    x = x - np.array([104.01, 116.67, 122.68], np.float32)
+    for place, kernel, bias in layers:
+        if place in (5, 10, 17):
+            n, height, width, channels = x.shape
+            x = x.reshape(n, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        x = np.maximum(np.einsum("nhwcij,ijco->nhwo", windows, kernel, optimize=True) + bias, 0)
+    found = network.features(photos[:1] / 127.5 - 1).permute(0, 2, 3, 1).numpy()
+    assert found.shape == (1, 4, 4, 512)
+    assert np.allclose(found, x, rtol=1e-3, atol=1e-3 * x.max())
 
 
 def test_missing_weights_say_which_file(tmp_path):
