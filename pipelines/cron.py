@@ -11,6 +11,15 @@ from dcvae.errors import UserError
 
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+_NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ITEM = re.compile(r"(?:(?P<all>\*)|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
 
@@ -36,6 +45,8 @@ class _Field:
                 )
             first = self.low if match["all"] else self._number(match["first"])
             last = self.high if match["all"] else self._number(match["last"] or match["first"])
+            if last == 0 < first and self.high == 7:
+                last = 7  # FRI-SUN: a week may end with its first day
             step = int(match["step"] or 1)
             if last < first or step < 1:
                 raise UserError(f"the schedule's {self.name} {item!r} contains nothing")
@@ -63,10 +74,12 @@ _WEEKDAY = _Field("day of the week", 0, 7, tuple(_DAYS))
 def with_seconds(cron: str) -> str:
     """``cron``'s five fields (minute, hour, day, month, day of the week) in Kubeflow's six.
 
+    A name of a usual time, such as @daily, stands for its five fields.
+
     Raises:
         UserError: they are not five, cannot be read, or name a day that no month has.
     """
-    fields = cron.split()
+    fields = _NICKNAMES.get(cron.strip().lower(), cron).split()
     if len(fields) != 5:
         raise UserError(
             f"the schedule {cron!r} has {len(fields)} fields, not five: minute, hour, day of the "

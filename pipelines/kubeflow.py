@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from dcvae.errors import UserError
@@ -24,8 +25,11 @@ class Kubeflow:
             KF_PIPELINES_ENDPOINT, the cluster this runs in, or kubectl's current context.
         namespace: the user's, where Kubeflow has many.
 
+    Where Kubeflow asks who comes, a token is read anew for each request: from the file that the
+    environment's KF_PIPELINES_SA_TOKEN_PATH names, or where Kubeflow puts a pod's.
+
     Raises:
-        UserError: nothing answers there, or not Kubeflow Pipelines.
+        UserError: nothing answers there, or not Kubeflow Pipelines; or the token's file is missing.
     """
 
     def __init__(self, host: str | None = None, namespace: str | None = None) -> None:
@@ -38,7 +42,9 @@ class Kubeflow:
         self.namespace = namespace
         with warnings.catch_warnings(), asked(host or "kubectl's current context"):
             warnings.simplefilter("ignore")  # that it cannot talk to Kubeflow Pipelines 1
-            self.client = kfp.Client(host=host, namespace=namespace or "kubeflow")
+            self.client = kfp.Client(
+                host=host, namespace=namespace or "kubeflow", credentials=_credentials()
+            )
 
     @property
     def address(self) -> str:
@@ -97,13 +103,32 @@ def _reason(error: Any) -> str:
         return f"{error.status} {error.reason}"
 
 
+def _credentials() -> Any:
+    """This pod's or person's token for Kubeflow Pipelines, or None."""
+    from kfp import client
+
+    named = os.environ.get(client.KF_PIPELINES_SA_TOKEN_ENV)
+    path = Path(named or client.KF_PIPELINES_SA_TOKEN_PATH)
+    if path.is_file():
+        return client.ServiceAccountTokenVolumeCredentials(str(path))
+    if named:
+        raise UserError(f"{client.KF_PIPELINES_SA_TOKEN_ENV} names {named}, which is no file")
+    return None
+
+
 def _check(host: str) -> None:
     """Fail in seconds where the client would try for half a minute."""
     if not host.startswith(("http://", "https://")):
         raise UserError(f"the host {host} must begin with http:// or https://")
     url = f"{host.rstrip('/')}/apis/v2beta1/healthz"
     try:
-        urllib.request.urlopen(url, timeout=10).close()
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            json.load(answer)
+    except ValueError:
+        raise UserError(
+            f"{host} answers with a page, for people to log in; use an address behind it, such as "
+            "http://ml-pipeline.kubeflow:8888 from within the cluster"
+        ) from None
     except urllib.error.HTTPError as error:
         if error.code == 404:
             raise UserError(f"{host} is not Kubeflow Pipelines: it has no {url}") from None

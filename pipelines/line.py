@@ -23,6 +23,8 @@ SECRET_KEYS = (
 )
 USER = 10001
 """The user of the image, which is not root."""
+COMPONENT = "dcvae-step"
+"""Label of the steps' pods, by which network policies know them."""
 CLUSTER = "dcvae-cluster"
 """ConfigMap of k8s/base that says how ranks are started."""
 CLUSTER_KEYS = (
@@ -161,3 +163,4 @@ def _prepare(task: Any, title: str, size: Size) -> None:
     kubernetes.empty_dir_mount(
         task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
     )
+    kubernetes.add_pod_label(task, "app.kubernetes.io/component", COMPONENT)

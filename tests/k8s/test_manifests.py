@@ -9,13 +9,17 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from kfp import client
+
+from pipelines.line import COMPONENT
 
 K8S = Path(__file__).parent.parent.parent / "k8s"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
-NEEDS = {"spot": ["gpu"]}  # a component that builds on others
+NEEDS = {"spot": ["gpu"], "multi-user": ["pipelines"]}  # a component that builds on others
 CUSTOM = ("trainer.kubeflow.org", "kueue.x-k8s.io", "monitoring.coreos.com")
+STEP = ("app.kubernetes.io/component", COMPONENT)
 OUR_VERSION = "1.31"
 """Lowest version of Kubernetes that we say we run on."""
 
@@ -87,7 +91,8 @@ def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
         assert spec["automountServiceAccountToken"] is False
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
-        assert all(volume["emptyDir"]["sizeLimit"] for volume in volumes.values())
+        for volume in volumes.values():
+            assert "projected" in volume or volume["emptyDir"]["sizeLimit"]
         for container in spec["containers"]:
             rights = container["securityContext"]
             assert rights["allowPrivilegeEscalation"] is False
@@ -145,6 +150,49 @@ def test_every_pod_is_behind_a_policy_that_denies(objects: list[dict[str, Any]])
     ]
     for metadata, _ in pods(objects):
         assert any(labels.items() <= metadata["labels"].items() for labels in denied)
+
+
+def test_steps_are_behind_one_too_and_reach_what_they_need(objects: list[dict[str, Any]]) -> None:
+    policies = [
+        policy["spec"]
+        for policy in of(objects, "NetworkPolicy")
+        if policy["spec"]["podSelector"]["matchLabels"] == {STEP[0]: STEP[1]}
+    ]
+    assert any(not {"ingress", "egress"} & set(policy) for policy in policies), "all is denied"
+    assert not any("ingress" in policy for policy in policies), "nothing comes in"
+    rules = [rule for policy in policies for rule in policy.get("egress", [])]
+    open_ports = {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]}
+    assert open_ports == {443, 6443, 8443, 80}, "the API server, buckets and data sets"
+    services = {
+        tuple(peer["podSelector"]["matchLabels"].values()): {port["port"] for port in rule["ports"]}
+        for rule in rules
+        for peer in rule.get("to", [])
+        if "podSelector" in peer
+    }
+    wanted = {("seaweedfs",): {8333}, ("ml-pipeline",): {8887, 8888}}
+    assert wanted.items() <= services.items()
+    assert services[("metadata-grpc-server",)] == {8080}
+
+
+def test_a_profile_of_many_has_its_own_accounts(tmp_path: Path) -> None:
+    objects = render(compose(tmp_path, "multi-user"))
+    subjects = {
+        binding["metadata"]["name"]: binding["subjects"][0]
+        for binding in of(objects, "RoleBinding")
+    }
+    assert subjects["dcvae-steps"]["name"] == "default-editor"
+    assert subjects["dcvae-pipelines"]["namespace"] == "team"
+    (job,) = of(objects, "Job")
+    spec = job["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "dcvae-pipelines"
+    (container,) = spec["containers"]
+    assert container["args"][1].startswith("http://ml-pipeline.kubeflow:")
+    (mount,) = (each for each in container["volumeMounts"] if each["name"] == "identity")
+    assert f"{mount['mountPath']}/token" == client.KF_PIPELINES_SA_TOKEN_PATH
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "identity")
+    (source,) = volume["projected"]["sources"]
+    assert source["serviceAccountToken"]["audience"] == "pipelines.kubeflow.org"
+    assert source["serviceAccountToken"]["path"] == "token"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import threading
+from collections.abc import Mapping
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -32,6 +33,8 @@ class KfpServer:
         self.writes: list[tuple[str, str]] = []
         self.answers: list[int] = []
         """Status codes to answer the next requests with, instead of serving them."""
+        self.user: tuple[str, str] | None = None
+        """The token and the namespace of the only user, where Kubeflow is for many."""
         self._numbers = itertools.count(1)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -44,16 +47,26 @@ class KfpServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def serve(self, method: str, path: str, kind: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    def serve(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, Any]]:
+        """(status, content) for one request."""
         url = urlsplit(path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        if method != "GET":
-            self.writes.append((method, url.path.removeprefix(V2)))
-        if self.answers and "healthz" not in path:
-            return self.answers.pop(0), {"message": "the database is away"}
         short = url.path.removeprefix(V2)
         if short == "/healthz":
-            return 200, {"multi_user": False}
+            return 200, {"multi_user": bool(self.user)}
+        if refused := self._stranger(method, short, headers, query, body):
+            return refused
+        if method != "GET":
+            self.writes.append((method, short))
+        if self.answers:
+            return self.answers.pop(0), {"message": "the database is away"}
+        return self._route(method, short, query, headers.get("Content-Type", ""), body)
+
+    def _route(
+        self, method: str, short: str, query: Query, kind: str, body: bytes
+    ) -> tuple[int, dict[str, Any]]:
         if method == "POST" and short in ("/pipelines/upload", "/pipelines/upload_version"):
             return self._upload(short, query, kind, body)
         content = json.loads(body) if body else {}
@@ -69,6 +82,20 @@ class KfpServer:
             of = [each for each in self.versions if each["pipeline_id"] == found[1]]
             return self._collection(method, of, "pipeline_version", content, query)
         return self._schedule(method, short, content, query)
+
+    def _stranger(
+        self, method: str, short: str, headers: Mapping[str, str], query: Query, body: bytes
+    ) -> tuple[int, dict[str, Any]] | None:
+        """What a server for many users answers to one that it does not know, or who is where."""
+        if not self.user:
+            return None
+        if headers.get("Authorization") != f"Bearer {self.user[0]}":
+            return 401, {"message": "Unauthenticated"}
+        if short in ("/pipelines", "/experiments"):
+            place = query if method == "GET" else json.loads(body)
+            if place.get("namespace") != self.user[1]:
+                return 400, {"message": "a namespace is required"}
+        return None
 
     def _schedule(
         self, method: str, short: str, content: dict[str, Any], query: Query
@@ -150,8 +177,7 @@ class KfpServer:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                kind = self.headers.get("Content-Type", "")
-                status, content = server.serve(self.command, self.path, kind, body)
+                status, content = server.serve(self.command, self.path, self.headers, body)
                 text = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

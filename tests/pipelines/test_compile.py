@@ -12,7 +12,7 @@ import yaml
 from kfp import components as kfp_components
 
 from components.base import IMAGE
-from pipelines.line import USER
+from pipelines.line import COMPONENT, USER
 from pipelines.package import experiments
 
 ROOT = Path(__file__).parent.parent.parent
@@ -107,6 +107,8 @@ def test_steps_are_pinned_sized_retried_and_never_cached_by_parameters(package: 
         assert settings["secretAsEnv"][0]["optional"]
         mounts = {mount["mountPath"] for mount in settings["emptyDirMounts"]}
         assert mounts == {"/tmp", "/dev/shm"}
+        labels = {"app.kubernetes.io/component": COMPONENT}
+        assert settings["podMetadata"]["labels"] == labels, "for the network policies"
         own = {"runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": True}
         assert {key: settings["securityContext"][key] for key in own} == {
             key: str(value) if type(value) is int else value for key, value in own.items()

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from pipelines import upload
-from pipelines.package import experiments
+from pipelines.kubeflow import Kubeflow
+from pipelines.package import compiled, experiments
 from tests.k8s.test_manifests import render
 from tests.pipelines.kfp_server import KfpServer
 
+Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parent.parent.parent
 NAMES = {f"dcvae-{name}" for name in ("digits", "celebahq")}
 
@@ -92,9 +94,7 @@ def server() -> Iterator[KfpServer]:
     server.close()
 
 
-def test_uploading_twice_changes_nothing(
-    server: KfpServer, folder: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_uploading_twice_changes_nothing(server: KfpServer, folder: Path, capfd: Capture) -> None:
     assert upload.main(["--host", server.host]) == 0
     assert {each["display_name"] for each in server.pipelines} >= NAMES
     versions = {each["display_name"] for each in server.versions}
@@ -119,9 +119,37 @@ def test_an_upload_that_was_interrupted_is_completed(server: KfpServer) -> None:
     assert [each["display_name"] for each in server.versions].count(lost["display_name"]) == 1
 
 
-def test_a_server_that_refuses_is_said(
-    server: KfpServer, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_refuses_is_said(server: KfpServer, capfd: Capture) -> None:
     server.answers = [403]
     assert upload.main(["--host", server.host]) == 2
     assert capfd.readouterr().err == "error: Kubeflow Pipelines refused: the database is away\n"
+
+
+def test_a_server_for_many_users_is_told_who_uploads_and_where(
+    server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.user = ("first token", "team")
+    token = tmp_path / "token"
+    token.write_text("first token")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+    kubeflow = Kubeflow(server.host, "team")
+    first, second, *_ = [compiled(pipeline) for pipeline in experiments()]
+    assert upload.upload(kubeflow, first)
+    server.user = ("second token", "team")
+    token.write_text("second token")  # Kubernetes renews it
+    assert upload.upload(kubeflow, second)
+    assert not upload.upload(kubeflow, second)
+    assert {each["namespace"] for each in server.pipelines} == {"team"}
+
+
+def test_who_is_not_known_is_told(
+    server: KfpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    server.user = ("token", "team")
+    arguments = ["--host", server.host, "--namespace", "team"]
+    assert upload.main(arguments) == 2
+    assert capfd.readouterr().err == "error: Kubeflow Pipelines refused: Unauthenticated\n"
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    assert upload.main(arguments) == 2
+    assert "which is no file" in capfd.readouterr().err
+    assert not server.pipelines

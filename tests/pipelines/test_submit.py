@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -165,6 +168,35 @@ def test_what_the_server_refuses_is_said_and_the_old_schedule_stays(
     assert server.schedules == kept
 
 
+def test_a_server_for_many_users_is_told_who_submits_and_where(
+    server: KfpServer, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.user = ("my token", "team")
+    (tmp_path / "token").write_text("my token")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    code, _, errors = run(server, "--submit", "--namespace", "team")
+    assert code == 0, errors
+    code, _, errors = run(server, "--schedule", "0 3 * * 0", "--namespace", "team")
+    assert code == 0, errors
+    assert {each["namespace"] for each in server.experiments} == {"team"}
+    assert len(server.runs) == len(server.schedules) == 1
+    code, _, errors = run(server, "--submit")
+    assert (code, errors) == (2, "error: Kubeflow Pipelines refused: a namespace is required\n")
+
+
+def test_a_page_to_log_in_is_not_taken_for_kubeflow(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "apis" / "v2beta1"
+    page.mkdir(parents=True)
+    (page / "healthz").write_text("<html>Log in</html>")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as pages:
+        threading.Thread(target=pages.serve_forever, args=(0.02,), daemon=True).start()
+        code, _, errors = run(f"http://127.0.0.1:{pages.server_address[1]}", "--submit")
+        pages.shutdown()
+    assert code == 2
+    assert "answers with a page, for people to log in" in errors
+
+
 def test_hosts_that_are_not_kubeflow_are_told_in_seconds(run: Run) -> None:
     began = time.monotonic()
     for host, sentence in (
@@ -186,7 +218,16 @@ def test_hosts_that_are_not_kubeflow_are_told_in_seconds(run: Run) -> None:
         ("0 3 * * 7", "0 0 3 * * 0"),
         ("0 3 * * 5-7", "0 0 3 * * 0,5,6"),
         ("0 3 * * */2", "0 0 3 * * */2"),
+        ("0 3 * * fri-SUN", "0 0 3 * * 0,5,6"),
+        ("0 3 * * sun-tue", "0 0 3 * * sun-tue"),
         ("0 0 29 2 *", "0 0 0 29 2 *"),
+        ("@hourly", "0 0 * * * *"),
+        ("@daily", "0 0 0 * * *"),
+        ("@Midnight", "0 0 0 * * *"),
+        ("@weekly", "0 0 0 * * 0"),
+        ("@monthly", "0 0 0 1 * *"),
+        ("@yearly", "0 0 0 1 1 *"),
+        ("@annually", "0 0 0 1 1 *"),
     ],
 )
 def test_five_fields_become_six(five: str, six: str) -> None:
@@ -197,7 +238,8 @@ def test_five_fields_become_six(five: str, six: str) -> None:
     ("cron", "sentence"),
     [
         ("0 0 3 * * 0", "has 6 fields, not five"),
-        ("@weekly", "has 1 fields, not five"),
+        ("@reboot", "has 1 fields, not five"),
+        ("@every 1h", "has 2 fields, not five"),
         ("60 3 * * 0", "minute is 0 to 59, not '60'"),
         ("0 24 * * 0", "hour is 0 to 23"),
         ("0 3 0 * *", "day of the month is 1 to 31"),
