@@ -1,6 +1,6 @@
 """Step: a trained model to numbers and a report."""
 
-from kfp.dsl import HTML, Metrics, Output
+from kfp.dsl import HTML, ClassificationMetrics, Metrics, Output
 
 from components.base import step
 
@@ -12,7 +12,10 @@ def evaluate(
     storage: str,
     samples: int,
     metrics: Output[Metrics],
+    confusion: Output[ClassificationMetrics],
     report: Output[HTML],
+    extractor: str = "efficientnet-lite0",
+    weights: str = "",
 ) -> str:
     """Measure a model against held-out images; a finished evaluation is not repeated.
 
@@ -22,7 +25,10 @@ def evaluate(
         storage: root for everything the pipeline writes.
         samples: images in each compared set; 0: as many as are held out.
         metrics: every measured number, named by its protocol.
+        confusion: which classes a linear classifier takes for which; empty without labels.
         report: one page with tables and pictures.
+        extractor: network whose features are compared; inception-v3 needs its weights.
+        weights: URI of that network's weights.
 
     Returns:
         URI of the evaluation.
@@ -34,16 +40,19 @@ def evaluate(
     from dcvae.evaluation import evaluate as measure
     from dcvae.launch.step import running_step
     from dcvae.places import evaluation_uri
-    from dcvae.storage import open_storage
+    from dcvae.storage import join, open_storage
 
     with running_step() as told:
-        count = int(samples) or None
+        how = {"samples": int(samples) or None, "extractor": extractor, "weights": weights or None}
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        out = evaluation_uri(storage, snapshot, count, "efficientnet-lite0")
-        result = measure(snapshot, data, out, samples=count, progress=told, device=device)
+        out = evaluation_uri(storage, snapshot, how["samples"], extractor)
+        kept = join(storage, "reference")
+        result = measure(snapshot, data, out, **how, reference=kept, progress=told, device=device)
         for name, value in result.values().items():
             metrics.log_metric(name, float(value))
             print(f"{name}: {value:.4g}")
+        if result.confusion:
+            confusion.log_confusion_matrix(result.confusion.classes, result.confusion.counts)
         Path(metrics.path).write_bytes(open_storage(out).read("evaluation.json"))
         Path(report.path).write_bytes(open_storage(out).read("report.html"))
     return out

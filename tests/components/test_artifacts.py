@@ -1,0 +1,112 @@
+"""What the steps hand to the Kubeflow UI, run as its executor runs them in a pod."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dcvae.data.shard import shard
+from dcvae.models import DCVAE
+from dcvae.presets import resolve
+from dcvae.snapshot import save_snapshot
+from dcvae.storage import open_storage
+
+COMPONENTS = Path(__file__).parent.parent.parent / "components"
+
+
+def run(where: Path, step: str, inputs: dict[str, Any], artifacts: dict[str, str]) -> Any:
+    """What a step of ``components/`` reports of its outputs: name of each → type."""
+    told = {
+        "inputs": {"parameterValues": inputs},
+        "outputs": {
+            "parameters": {"Output": {"outputFile": str(where / step / "Output")}},
+            "artifacts": {
+                name: {
+                    "artifacts": [
+                        {
+                            "name": name,
+                            "type": {"schemaTitle": f"system.{kind}"},
+                            "uri": str(where / step / name),
+                            "metadata": {},
+                        }
+                    ]
+                }
+                for name, kind in artifacts.items()
+            },
+            "outputFile": str(where / step / "outputs.json"),
+        },
+    }
+    command = [sys.executable, "-m", "kfp.dsl.executor_main"]
+    command += ["--component_module_path", str(COMPONENTS / f"{step}.py")]
+    command += ["--executor_input", json.dumps(told), "--function_to_execute", step]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((where / step / "outputs.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """An evaluation and a registration of an untrained model."""
+    where = tmp_path_factory.mktemp("steps")
+    root, data = str(where / "root"), str(where / "data")
+    shard("sklearn:digits", data, resolution=8)
+    torch.manual_seed(0)
+    snapshot = f"{root}/runs/r/snapshots/000000000000"
+    dataset = {"uri": data, "name": "digits", "fingerprint": "0" * 64}
+    save_snapshot(open_storage(snapshot), DCVAE(resolve("smoke")), images=0, dataset=dataset)
+    common = {"snapshot": snapshot, "storage": root}
+    measured = run(
+        where,
+        "evaluate",
+        {**common, "data": data, "samples": 40},
+        {"metrics": "Metrics", "confusion": "ClassificationMetrics", "report": "HTML"},
+    )
+    evaluation = measured["parameterValues"]["Output"]
+    registered = run(
+        where,
+        "register",
+        {**common, "evaluation": evaluation, "name": "digits", "maximum": {}, "run": "run-1"},
+        {"model": "Model", "card": "Markdown"},
+    )
+    return where, {"evaluate": measured, "register": registered}
+
+
+def metadata(steps: tuple[Path, dict[str, Any]], step: str, name: str) -> dict[str, Any]:
+    (artifact,) = steps[1][step]["artifacts"][name]["artifacts"]
+    found: dict[str, Any] = artifact["metadata"]
+    return found
+
+
+def test_scalars_are_every_measured_number(steps) -> None:  # type: ignore[no-untyped-def]
+    stored = json.loads((steps[0] / "evaluate" / "metrics").read_text())
+    values = {name: metric["value"] for name, metric in stored["metrics"].items()}
+    assert metadata(steps, "evaluate", "metrics") == pytest.approx(values)
+    assert len(values) == 11
+
+
+def test_the_confusion_matrix_has_every_class(steps) -> None:  # type: ignore[no-untyped-def]
+    matrix = metadata(steps, "evaluate", "confusion")["confusionMatrix"]
+    digits = [str(digit) for digit in range(10)]
+    assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == digits
+    assert sum(sum(row["row"]) for row in matrix["rows"]) == 5 * 40
+
+
+def test_the_report_and_the_card_are_there_to_be_shown(steps) -> None:  # type: ignore[no-untyped-def]
+    where, reported = steps
+    assert (where / "evaluate" / "report").read_text().startswith("<!doctype html>")
+    card = (where / "register" / "card").read_text()
+    assert card.startswith("# digits\n")
+    assert "fd_efficientnet_lite0_sampling" in card
+    uri = reported["register"]["parameterValues"]["Output"]
+    assert metadata(steps, "register", "model") == {"version": 1, "uri": uri, "champion": True}
+
+
+def test_features_of_real_images_are_kept_for_the_next_model(steps) -> None:  # type: ignore[no-untyped-def]
+    kept = list((steps[0] / "root" / "reference").rglob("*.safetensors"))
+    assert len(kept) == 2
