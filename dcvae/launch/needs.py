@@ -11,7 +11,11 @@ from dcvae.launch.cluster import GROUP, PLURAL, VERSION, connect, inside, messag
 from dcvae.launch.trainjob import QUEUE_VARIABLE
 
 STEPS_ACCOUNT = "pipeline-runner"
-"""Service account of the steps of Kubeflow Pipelines."""
+"""Service account of the steps of Kubeflow Pipelines, in its own namespace."""
+USERS_ACCOUNT = "default-editor"
+"""The same in the namespaces of users, where Kubeflow has many."""
+_KUBEFLOW = "kubeflow"
+"""Namespace of Kubeflow where it has many users."""
 _OLDEST = (1, 31)
 _TIMEOUT = (5, 15)
 
@@ -100,6 +104,8 @@ def _objects(api: Any, where: str) -> Iterator[Finding]:
     config = _found(core.read_namespaced_config_map, "dcvae-cluster", where)
     data = (config.data or {}) if config else {}
     runtime = data.get("DCVAE_TRAINING_RUNTIME", "dcvae")
+    account = _account(core, where)
+    home = where if account == STEPS_ACCOUNT else _KUBEFLOW
 
     def training_runtime(name: str, namespace: str) -> Any:
         return custom.get_namespaced_custom_object(
@@ -110,31 +116,46 @@ def _objects(api: Any, where: str) -> Iterator[Finding]:
         ("service", "ml-pipeline", core.read_namespaced_service, True, "is Kubeflow elsewhere?"),
         ("configmap", "dcvae-cluster", lambda *_: config, True, "apply an overlay of k8s/"),
         ("runtime", runtime, training_runtime, True, "apply an overlay of k8s/"),
-        ("account", STEPS_ACCOUNT, core.read_namespaced_service_account, True, "it is Kubeflow's"),
+        ("account", account, core.read_namespaced_service_account, True, "it is Kubeflow's"),
         (
             *("secret", "dcvae-storage", core.read_namespaced_secret, False),
             "right only where the cloud gives pods an identity",
         ),
     )
     for subject, name, read, needed, advice in wanted:
+        place = home if subject == "service" else where
         try:
-            there = _found(read, name, where) is not None
+            there = _found(read, name, place) is not None
         except client.ApiException as error:
             if error.status != 403:
                 raise
-            yield Finding("note", subject, f"{name} in {where}: you may not look")
+            yield Finding("note", subject, f"{name} in {place}: you may not look")
             continue
         if there:
-            yield Finding("ok", subject, f"{name} in {where}")
+            yield Finding("ok", subject, f"{name} in {place}")
         else:
             level: Any = "fail" if needed else "note"
-            yield Finding(level, subject, f"no {name} in {where}; {advice}")
+            yield Finding(level, subject, f"no {name} in {place}; {advice}")
+
+
+def _account(core: Any, where: str) -> str:
+    """The steps' account: a user's, if the namespace has such a one."""
+    from kubernetes import client
+
+    try:
+        found = _found(core.read_namespaced_service_account, USERS_ACCOUNT, where)
+    except client.ApiException:  # one may not look
+        found = None
+    return STEPS_ACCOUNT if found is None else USERS_ACCOUNT
 
 
 def _rights(api: Any, where: str) -> Iterator[Finding]:
     """Whether the steps' account may do what following a TrainJob takes."""
-    missing = [str(right) for right in RIGHTS if not _allowed(api, where, right)]
-    account = "this pod's account" if inside() else f"{STEPS_ACCOUNT} in {where}"
+    from kubernetes import client
+
+    steps = _account(client.CoreV1Api(api), where)
+    missing = [str(right) for right in RIGHTS if not _allowed(api, where, steps, right)]
+    account = "this pod's account" if inside() else f"{steps} in {where}"
     if missing:
         lacking = ", ".join(missing)
         yield Finding("fail", "rights", f"{account} may not {lacking}; apply an overlay of k8s/")
@@ -142,7 +163,7 @@ def _rights(api: Any, where: str) -> Iterator[Finding]:
         yield Finding("ok", "rights", f"{account} may start, follow and delete trainings")
 
 
-def _allowed(api: Any, where: str, right: _Right) -> bool:
+def _allowed(api: Any, where: str, account: str, right: _Right) -> bool:
     from kubernetes import client
 
     review = client.AuthorizationV1Api(api)
@@ -158,7 +179,7 @@ def _allowed(api: Any, where: str, right: _Right) -> bool:
     else:
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{where}"]
         spec = client.V1SubjectAccessReviewSpec(
-            user=f"system:serviceaccount:{where}:{STEPS_ACCOUNT}",
+            user=f"system:serviceaccount:{where}:{account}",
             groups=[*groups, "system:authenticated"],
             resource_attributes=asked,
         )

@@ -37,7 +37,8 @@ class ApiServer:
         self.objects: dict[str, Any] = {}
         """Answers to GET, by path: whatever else a test needs there to be."""
         self.rights: set[str] = set()
-        """What every account may do, as "verb resource" or "verb resource.group"."""
+        """What ``account`` may do, as "verb resource" or "verb resource.group"."""
+        self.account = "pipeline-runner"
         self.requests: list[tuple[str, str]] = []
         self.answers: list[int] = []
         """Status codes to answer the next requests with, instead of serving them."""
@@ -124,7 +125,7 @@ class ApiServer:
         name = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
         right = f"{asked['verb']} {name}" + (f".{asked['group']}" if asked.get("group") else "")
         account = body["spec"].get("user", "")
-        allowed = account.endswith(":team:pipeline-runner") and right in self.rights
+        allowed = account.endswith(f":team:{self.account}") and right in self.rights
         return 201, {**body, "status": {"allowed": allowed}}
 
     def _create(self, job: dict[str, Any]) -> tuple[int, Any]:

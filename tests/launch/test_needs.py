@@ -13,6 +13,7 @@ from dcvae.launch.needs import RIGHTS, cluster
 from tests.launch.api_server import CORE, JOBS, ApiServer
 
 K8S = Path(__file__).parent.parent.parent / "k8s"
+STEPS = f"{CORE}/serviceaccounts/pipeline-runner"
 RUNTIMES = JOBS.replace("trainjobs", "trainingruntimes")
 KINDS = {
     "trainer.kubeflow.org/v1alpha1": "trainjobs",
@@ -46,7 +47,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
         f"{CORE}/services/ml-pipeline": {},
         f"{CORE}/configmaps/dcvae-cluster": {"data": {"DCVAE_TRAINING_RUNTIME": "ours"}},
         f"{CORE}/secrets/dcvae-storage": {},
-        f"{CORE}/serviceaccounts/pipeline-runner": {},
+        STEPS: {},
         f"{RUNTIMES}/ours": {},
     }
     server.rights = {str(right) for right in RIGHTS}
@@ -73,7 +74,7 @@ def test_nothing_is_missing(api: ApiServer) -> None:
         (f"{CORE}/services/ml-pipeline", "no ml-pipeline in team; is Kubeflow elsewhere?"),
         (f"{CORE}/configmaps/dcvae-cluster", "no dcvae-cluster in team; apply an overlay"),
         (f"{RUNTIMES}/ours", "no ours in team; apply an overlay"),
-        (f"{CORE}/serviceaccounts/pipeline-runner", "no pipeline-runner in team"),
+        (STEPS, "no pipeline-runner in team"),
     ],
 )
 def test_what_is_missing_is_named(api: ApiServer, path: str, sentence: str) -> None:
@@ -98,6 +99,17 @@ def test_the_verbs_that_the_account_lacks_are_named(api: ApiServer) -> None:
         "rights: pipeline-runner in team may not create trainjobs.trainer.kubeflow.org, "
         "get pods/log; apply an overlay of k8s/"
     )
+
+
+def test_a_users_namespace_of_a_kubeflow_for_many(api: ApiServer) -> None:
+    del api.objects[f"{CORE}/services/ml-pipeline"], api.objects[STEPS]
+    api.objects[f"{CORE}/serviceaccounts/default-editor"] = {}
+    assert any("no ml-pipeline in kubeflow" in each for each in faults())
+    api.objects["/api/v1/namespaces/kubeflow/services/ml-pipeline"] = {}
+    (fault,) = faults()
+    assert "rights: default-editor in team may not create" in fault
+    api.account = "default-editor"
+    assert not faults()
 
 
 def test_the_base_grants_what_is_asked_for() -> None:
