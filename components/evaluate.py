@@ -35,19 +35,24 @@ def evaluate(
     """
     from pathlib import Path
 
-    import torch
-
     from dcvae.evaluation import evaluate as measure
     from dcvae.launch.step import running_step
     from dcvae.places import evaluation_uri
     from dcvae.storage import join, open_storage
 
     with running_step() as told:
-        how = {"samples": int(samples) or None, "extractor": extractor, "weights": weights or None}
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        out = evaluation_uri(storage, snapshot, how["samples"], extractor)
-        kept = join(storage, "reference")
-        result = measure(snapshot, data, out, **how, reference=kept, progress=told, device=device)
+        count = int(samples) or None
+        out = evaluation_uri(storage, snapshot, count, extractor)
+        result = measure(
+            snapshot,
+            data,
+            out,
+            samples=count,
+            extractor=extractor,
+            weights=weights,
+            reference=join(storage, "reference"),
+            progress=told,
+        )
         for name, value in result.values().items():
             metrics.log_metric(name, float(value))
             print(f"{name}: {value:.4g}")

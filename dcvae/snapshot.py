@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 import dcvae
 from dcvae.config import parse_config
 from dcvae.errors import UserError
-from dcvae.storage import NotFound, Storage
+from dcvae.storage import NotFound, Storage, read_versioned
 
 if TYPE_CHECKING:
     from dcvae.models import DCVAE
@@ -55,19 +55,12 @@ def describe_snapshot(storage: Storage) -> dict[str, Any]:
     Raises UserError when there is no snapshot, or one of a later format.
     """
     try:
-        description = storage.read_json(CONFIG)
+        return read_versioned(storage, CONFIG, FORMAT_VERSION)
     except NotFound:
         raise UserError(
             f"{storage.uri} is not a snapshot: it has no {CONFIG}; give the folder that holds "
             f"{WEIGHTS} and {CONFIG}"
         ) from None
-    found = description.get("format_version") if isinstance(description, dict) else None
-    if found != FORMAT_VERSION:
-        raise UserError(
-            f"the snapshot {storage.uri} has format version {found}, and this dcvae reads version "
-            f"{FORMAT_VERSION}; use the dcvae that wrote it, or a later one"
-        )
-    return description  # type: ignore[no-any-return]
 
 
 def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":

@@ -26,7 +26,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Real images to compare with.")] = "test",
     seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 0,
-    weights: Annotated[str | None, typer.Option(help="File with Inception's weights.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Path or URI of Inception's weights.")] = None,
     latent_clamp: Annotated[
         float | None,
         typer.Option(help="Clamp latents to ± this; the authors' code: 1."),
@@ -35,8 +35,16 @@ def evaluate(
         str | None,
         typer.Option(help="vgg16 or vgg16-hed: perceptual measures too."),
     ] = None,
-    perceptual_weights: Annotated[str | None, typer.Option(help="That network's file.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
+    perceptual_weights: Annotated[
+        str | None, typer.Option(help="Path or URI of that network's weights.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Keep the real images' features in this folder, for the next model."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to compute; a GPU, if there is one, by default.")
+    ] = None,
 ) -> None:
     """Measure a model and write evaluation.json and report.html.
 
@@ -60,6 +68,7 @@ def evaluate(
             latent_clamp=latent_clamp,
             perceptual=perceptual,
             perceptual_weights=perceptual_weights,
+            reference=reference,
             device=device,
         )
     for line in result.lines():

@@ -137,10 +137,11 @@ def _hed_state(content: bytes, shapes: Mapping[str, torch.Size]) -> dict[str, Te
         outputs, inputs, height, width = shapes[f"{place}.weight"]
         stored = (height, width, inputs, outputs)
         values = np.frombuffer(content, "<f4", math.prod(stored), kernel).reshape(stored)
+        shift = np.frombuffer(content, "<f4", outputs, bias)
         weight = torch.from_numpy(np.ascontiguousarray(values.transpose(3, 2, 0, 1)))
         # Its first convolution takes BGR.
         state[f"{place}.weight"] = weight.flip(1) if place == 0 else weight
-        state[f"{place}.bias"] = torch.from_numpy(np.frombuffer(content, "<f4", outputs, bias).copy())
+        state[f"{place}.bias"] = torch.from_numpy(shift.copy())
     return state
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dcvae.errors import UserError
-from dcvae.storage import NotFound, Storage
+from dcvae.storage import NotFound, Storage, read_versioned
 
 FORMAT_VERSION = 1
 RESULT, REPORT = "evaluation.json", "report.html"
@@ -130,17 +130,11 @@ def read_evaluation(storage: Storage) -> Evaluation:
         UserError: there is none, it is malformed, or of a later version of dcvae.
     """
     try:
-        content: Any = storage.read_json(RESULT)
+        content = read_versioned(storage, RESULT, FORMAT_VERSION)
     except NotFound:
         raise UserError(
             f"there is no {RESULT} in {storage.uri}; run `dcvae evaluate` into this folder first"
         ) from None
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{storage.uri}/{RESULT} has format version {version}, this dcvae reads "
-            f"{FORMAT_VERSION}; use the dcvae that wrote it, or evaluate again"
-        )
     try:
         return Evaluation.model_validate(content)
     except ValidationError as error:

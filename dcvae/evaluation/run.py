@@ -47,7 +47,7 @@ def evaluate(
     perceptual_weights: str | None = None,
     reference: str | None = None,
     batch_size: int = 64,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Evaluation:
     """Measures a snapshot on a split and writes ``evaluation.json`` and ``report.html``.
 
@@ -59,22 +59,26 @@ def evaluate(
         data: URI of the shard set.
         extractor: ``efficientnet-lite0`` or ``inception-v3``.
         samples: images in each compared set; by default the whole split, 50,000 at most.
-        weights: file with Inception's weights.
+        weights: path or URI of Inception's weights.
         latent_clamp: clamp prior samples to ±this, as the authors' code does with 1; by default
             they are not clamped, as in the paper.
         perceptual: ``vgg16`` or ``vgg16-hed`` to measure perceptual distance and path length too.
-        perceptual_weights: that network's file.
+        perceptual_weights: path or URI of that network's weights.
         reference: URI of a folder that keeps the features of real images between evaluations; by
             default they are made anew.
+        device: by default a GPU, if there is one.
 
     Raises:
         UserError: the snapshot, the data or the weights are missing, damaged or do not fit.
     """
+    import torch
+
     from dcvae.evaluation.extractors import load_extractor
     from dcvae.evaluation.perceptual import load_perceptual
     from dcvae.registry import resolve
 
     began = time.monotonic()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     source, place = open_storage(resolve(snapshot)), open_storage(out)
     description, manifest = describe_snapshot(source), load_manifest(open_storage(data))
     resolution = int(description["resolution"])

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dcvae.errors import UserError
 from dcvae.evaluation.results import Evaluation
-from dcvae.storage import Conflict, NotFound, Storage, open_storage
+from dcvae.storage import Conflict, NotFound, Storage, open_storage, read_versioned
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -63,15 +63,9 @@ def read_version(model: Storage, number: int) -> Version:
         UserError: there is no such version, or a later dcvae wrote it.
     """
     try:
-        content = model.read_json(key_of(number))
+        content = read_versioned(model, key_of(number), FORMAT_VERSION)
     except NotFound:
         raise UserError(f"{model.uri} has no version {number}") from None
-    found = content.get("format_version") if isinstance(content, dict) else None
-    if found != FORMAT_VERSION:
-        raise UserError(
-            f"{model.uri}/{key_of(number)} has format version {found}, this dcvae reads "
-            f"{FORMAT_VERSION}; use the dcvae that wrote it"
-        )
     try:
         return Version.model_validate(content)
     except ValidationError as error:

@@ -4,9 +4,19 @@ from pathlib import Path
 
 from dcvae.errors import UserError
 from dcvae.storage.base import Conflict, NotFound, ObjectInfo, Storage
+from dcvae.storage.formats import read_versioned
 from dcvae.storage.uri import join, split_uri
 
-__all__ = ["Conflict", "NotFound", "ObjectInfo", "Storage", "join", "open_storage", "split_uri"]
+__all__ = [
+    "Conflict",
+    "NotFound",
+    "ObjectInfo",
+    "Storage",
+    "join",
+    "open_storage",
+    "read_versioned",
+    "split_uri",
+]
 
 
 def open_storage(uri: str) -> Storage:

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dcvae.errors import UserError
-from dcvae.storage import Storage
+from dcvae.storage import Storage, read_versioned
 from dcvae.training import ranks
 from dcvae.training.engines import Engine
 from dcvae.training.moments import restore_moments, saved_moments
@@ -118,12 +118,7 @@ def latest_checkpoint(folder: Storage) -> Checkpoint | None:
 
 
 def _read(place: Storage) -> Checkpoint:
-    marker = place.read_json(MARKER)
-    if marker.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"the checkpoint {place.uri} has format version {marker.get('format_version')}, and "
-            f"this dcvae reads version {FORMAT_VERSION}"
-        )
+    marker = read_versioned(place, MARKER, FORMAT_VERSION)
     files = {}
     for name, expected in marker["files"].items():
         data = place.read(name)

@@ -1,0 +1,23 @@
+"""JSON objects that say which version of their format they are."""
+
+from typing import Any
+
+from dcvae.errors import UserError
+from dcvae.storage.base import Storage
+
+
+def read_versioned(storage: Storage, key: str, version: int) -> dict[str, Any]:
+    """The JSON object under ``key``, whose ``format_version`` is ``version``.
+
+    Raises:
+        NotFound: there is no such object.
+        UserError: it is not JSON, or of another version.
+    """
+    content = storage.read_json(key)
+    found = content.get("format_version") if isinstance(content, dict) else None
+    if found != version:
+        raise UserError(
+            f"{storage.uri}/{key} has format version {found}, and this dcvae reads version "
+            f"{version}; use the dcvae that wrote it, or a later one"
+        )
+    return dict(content)
