@@ -147,6 +147,9 @@ class TrainingConfig(_Section):
     """Micro-batches whose gradients make one step."""
     gradient_clipping: float = Field(default=0.0, ge=0)
     zero_stage: Literal[0, 1, 2] = 0
+    checkpoint_activations_from: int | None = Field(default=None, ge=MIN_RESOLUTION)
+    """Progressive GAN: blocks of this resolution (pixels) and above keep only their input and are
+    computed again for the gradient: less memory, more time, the same numbers; none: no block."""
     log_images: int = Field(default=4_000, ge=1)
     sample_images: int = Field(default=100_000, ge=1)
     checkpoint_images: int = Field(default=200_000, ge=1)
@@ -181,6 +184,7 @@ _OPERATIONAL = {
     "training": (
         "accumulation",
         "zero_stage",
+        "checkpoint_activations_from",
         "log_images",
         "sample_images",
         "checkpoint_images",
@@ -216,6 +220,14 @@ class Config(_Section):
         if self.model.backbone == "autogan" and resolutions[0] != AUTOGAN_RESOLUTION:
             raise ValueError(
                 "model.backbone=autogan does not grow; give every phase the resolution 32"
+            )
+        if (
+            self.model.backbone == "autogan"
+            and self.training.checkpoint_activations_from is not None
+        ):
+            raise ValueError(
+                "training.checkpoint_activations_from is for high resolutions, and "
+                "model.backbone=autogan has none; leave it out"
             )
         if self.training.gradient_clipping and self.objective.gan_loss == "wgan_gp":
             raise ValueError(

@@ -43,6 +43,7 @@ def _progan(preset: str, resolution: int, *, mirror: bool) -> Config:
             learning_rate=1e-3,
             adam_betas=(0.0, 0.99),
             mirror=mirror,
+            checkpoint_activations_from=256,
         ),
     )
 

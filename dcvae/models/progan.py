@@ -26,6 +26,7 @@ from dcvae.models.layers import (
     pixel_norm,
     upsample,
 )
+from dcvae.models.recomputing import Recomputing
 
 
 def width(config: ModelConfig, resolution: int) -> int:
@@ -49,7 +50,7 @@ def parts_at_work(resolution: int, fade: float, image_layer: str) -> set[str]:
     return parts
 
 
-class Decoder(nn.Module):
+class Decoder(Recomputing):
     """f_θ: latents to images; Progressive GAN's generator."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -73,13 +74,22 @@ class Decoder(nn.Module):
         x = pixel_norm(z)
         x = pixel_norm(leaky_relu(self.dense(x).view(-1, self.first, 4, 4)))
         x = pixel_norm(leaky_relu(self.base(x)))
-        coarse = x
-        for r in [r for r in map(int, self.block) if r <= resolution]:
-            coarse = x
-            for convolution in cast(nn.ModuleList, self.block[str(r)]):
-                x = pixel_norm(leaky_relu(convolution(x)))
+        for r in [r for r in map(int, self.block) if r < resolution]:
+            x = self.made(r, self._older, r, x)
+        return self.made(resolution, self._newest, resolution, x, fade)
+
+    def _older(self, resolution: int, x: Tensor) -> Tensor:
+        """One block: to ``resolution`` from half of it."""
+        for convolution in cast(nn.ModuleList, self.block[str(resolution)]):
+            x = pixel_norm(leaky_relu(convolution(x)))
+        return x
+
+    def _newest(self, resolution: int, coarse: Tensor, fade: float) -> Tensor:
+        """The last block at work, and images."""
+        first = resolution == MIN_RESOLUTION
+        x = coarse if first else self._older(resolution, coarse)
         image: Tensor = self.to_rgb[str(resolution)](x)
-        if fade < 1 and resolution > MIN_RESOLUTION:
+        if fade < 1 and not first:
             previous = upsample(self.to_rgb[str(resolution // 2)](coarse))
             image = previous.lerp(image, fade)
         return image
@@ -94,7 +104,7 @@ class Decoder(nn.Module):
         return {"base"} | parts_at_work(resolution, fade, "to_rgb")
 
 
-class Trunk(nn.Module):
+class Trunk(Recomputing):
     """Images to 4 x 4 features: what encoder and dual encoder share in form (paper A.5)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -115,22 +125,29 @@ class Trunk(nn.Module):
         ``low`` is the map entering the 8 x 8 block. At resolution 4 there is none: the 4 x 4
         features, each repeated over 2 x 2, stand in for it: heads exist at every resolution.
         """
-        x = leaky_relu(self.from_rgb[str(resolution)](images))
-        low = upsample(x) if resolution == MIN_RESOLUTION else x
-        for r in sorted((r for r in map(int, self.block) if r <= resolution), reverse=True):
-            first, second = self._convolutions(r)
-            x = leaky_relu(first(x))
-            x = leaky_relu(second(x))
-            if r == resolution and fade < 1:
-                previous = self.from_rgb[str(r // 2)](downsample(images))
-                x = leaky_relu(previous).lerp(x, fade)
-            if r == 16:
+        low, x = self.made(resolution, self._newest, resolution, images, fade)
+        for r in sorted((r for r in map(int, self.block) if r < resolution), reverse=True):
+            if r == 8:
                 low = x
+            x = self.made(r, self._older, r, x)
         return low, x
 
-    def _convolutions(self, resolution: int) -> tuple[nn.Module, nn.Module]:
-        first, second = cast(nn.ModuleList, self.block[str(resolution)])
-        return first, second
+    def _newest(self, resolution: int, images: Tensor, fade: float) -> tuple[Tensor, Tensor]:
+        """The first block at work, of images: (the map that enters it, the map that leaves it)."""
+        x = leaky_relu(self.from_rgb[str(resolution)](images))
+        if resolution == MIN_RESOLUTION:
+            return upsample(x), x
+        entering, x = x, self._older(resolution, x)
+        if fade < 1:
+            previous = self.from_rgb[str(resolution // 2)](downsample(images))
+            x = leaky_relu(previous).lerp(x, fade)
+        return entering, x
+
+    def _older(self, resolution: int, x: Tensor) -> Tensor:
+        """One block: from ``resolution`` to half of it."""
+        for convolution in cast(nn.ModuleList, self.block[str(resolution)]):
+            x = leaky_relu(convolution(x))
+        return x
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """Part name → modules, as in :meth:`Decoder.parts`."""

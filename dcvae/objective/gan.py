@@ -38,11 +38,11 @@ def mixtures(
 
     Images are [N, C, H, W], ``epsilon`` is [N] in [0, 1]. Of the global batch, in which the first
     row here has number ``first``, even images are mixed with reconstructions and odd ones with
-    samples. Returns a leaf that requires grad.
+    samples. Fakes may be of lower precision. Returns a leaf that requires grad.
     """
     number = torch.arange(first, first + len(real), device=real.device)
     fakes = torch.where(number.view(-1, 1, 1, 1) % 2 == 0, reconstruction, sample)
-    return real.lerp(fakes, epsilon.view(-1, 1, 1, 1)).detach().requires_grad_()
+    return real.lerp(fakes.to(real), epsilon.view(-1, 1, 1, 1)).detach().requires_grad_()
 
 
 def gradient_penalty(mixture: Tensor, score: Tensor) -> Tensor:

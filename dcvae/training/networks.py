@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dcvae.config import Config
 from dcvae.models import DCVAE, build_dual_encoder
+from dcvae.models.recomputing import recompute_from
 from dcvae.objective.negatives import NegativeQueue
 from dcvae.training import ranks
 
@@ -28,6 +29,7 @@ class Networks(nn.Module):
             torch.manual_seed(config.training.seed)
             self.autoencoder = DCVAE(config)
             self.dual_encoder = build_dual_encoder(config.model)
+        recompute_from(self, config.training.checkpoint_activations_from)
         self.averaged = _frozen_copy(self.autoencoder).eval()
         """ᾱ: the moving average of encoder and decoder, which snapshots hold."""
         self.key_encoder = _frozen_copy(self.dual_encoder)
