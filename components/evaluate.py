@@ -41,17 +41,10 @@ def evaluate(
     from dcvae.storage import join, open_storage
 
     with running_step() as told:
-        count = int(samples) or None
-        out = evaluation_uri(storage, snapshot, count, extractor)
+        n = int(samples) or None
+        out, kept = evaluation_uri(storage, snapshot, n, extractor), join(storage, "reference")
         result = measure(
-            snapshot,
-            data,
-            out,
-            samples=count,
-            extractor=extractor,
-            weights=weights,
-            reference=join(storage, "reference"),
-            progress=told,
+            snapshot, data, out, kept, samples=n, extractor=extractor, weights=weights, progress=told
         )
         for name, value in result.values().items():
             metrics.log_metric(name, float(value))

@@ -35,6 +35,7 @@ def evaluate(
     snapshot: str,
     data: str,
     out: str,
+    reference: str | None = None,
     *,
     extractor: str = EFFICIENTNET,
     samples: int | None = None,
@@ -45,7 +46,6 @@ def evaluate(
     latent_clamp: float | None = None,
     perceptual: str | None = None,
     perceptual_weights: str | None = None,
-    reference: str | None = None,
     batch_size: int = 64,
     device: str | None = None,
 ) -> Evaluation:
@@ -57,6 +57,8 @@ def evaluate(
     Args:
         snapshot: URI of a snapshot, a registered version or model.
         data: URI of the shard set.
+        reference: URI of a folder that keeps the features of real images between evaluations; by
+            default they are made anew.
         extractor: ``efficientnet-lite0`` or ``inception-v3``.
         samples: images in each compared set; by default the whole split, 50,000 at most.
         weights: path or URI of Inception's weights.
@@ -64,8 +66,6 @@ def evaluate(
             they are not clamped, as in the paper.
         perceptual: ``vgg16`` or ``vgg16-hed`` to measure perceptual distance and path length too.
         perceptual_weights: path or URI of that network's weights.
-        reference: URI of a folder that keeps the features of real images between evaluations; by
-            default they are made anew.
         device: by default a GPU, if there is one.
 
     Raises:
