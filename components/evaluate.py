@@ -40,11 +40,11 @@ def evaluate(
     from dcvae.places import evaluation_uri
     from dcvae.storage import join, open_storage
 
-    with running_step() as told:
+    with running_step() as say:
         n = int(samples) or None
         out, kept = evaluation_uri(storage, snapshot, n, extractor), join(storage, "reference")
         result = measure(
-            snapshot, data, out, kept, samples=n, extractor=extractor, weights=weights, progress=told
+            snapshot, data, out, kept, samples=n, extractor=extractor, weights=weights, progress=say
         )
         for name, value in result.values().items():
             metrics.log_metric(name, float(value))
