@@ -15,6 +15,7 @@ def train(
     storage: str,
     ranks: int,
     model: Output[Model],
+    variant: str = "",
 ) -> str:
     """Train a DC-VAE; resumes a run that was stopped and does not repeat a finished one.
 
@@ -25,6 +26,7 @@ def train(
         storage: root for everything the pipeline writes.
         ranks: processes that share the work, one a GPU.
         model: description of the final snapshot, with its URI.
+        variant: the change in which it differs from trainings beside it; empty: none.
 
     Returns:
         URI of the final snapshot.
@@ -39,7 +41,7 @@ def train(
     from dcvae.storage import open_storage
 
     with running_step() as report:
-        config = resolve(preset, list(settings))
+        config = resolve(preset, [*settings, *([variant] if variant else [])])
         out = run_uri(storage, config, load_manifest(open_storage(data)))
         snapshot = run_training(config, data, out, int(ranks), show=report.training)
         print(f"finished: {snapshot}")

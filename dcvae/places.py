@@ -4,7 +4,9 @@ Every place is named by what it holds, so a step that is run again finds what is
 runs that differ never meet.
 """
 
+import hashlib
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dcvae.config import Config
@@ -37,6 +39,12 @@ def evaluation_uri(root: str, snapshot: str, samples: int | None, extractor: str
     run, _, images = snapshot.rstrip("/").rpartition("/snapshots/")
     count = "all" if samples is None else str(samples)
     return join(root, "evaluations", f"{run.rpartition('/')[2]}-{images}-{extractor}-{count}")
+
+
+def comparison_uri(root: str, name: str, evaluations: Sequence[str]) -> str:
+    """The comparison called ``name`` of these evaluations, in this order."""
+    digest = hashlib.sha256("\n".join(evaluations).encode()).hexdigest()
+    return join(root, "comparisons", f"{name}-{digest[:8]}")
 
 
 def registry_uri(root: str) -> str:

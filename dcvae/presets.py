@@ -67,11 +67,13 @@ def _autogan(preset: str, *, channels: Literal[1, 3], latent_dim: int, images: i
     )
 
 
-def _digits() -> Config:
+def _digits(preset: str, latent_dim: int) -> Config:
     """The demonstration: scikit-learn's digits, grown 4 → 8 → 16 on two CPU cores."""
     return Config(
-        preset="digits",
-        model=ModelConfig(resolution=16, channels=1, latent_dim=16, width_base=128, width_max=32),
+        preset=preset,
+        model=ModelConfig(
+            resolution=16, channels=1, latent_dim=latent_dim, width_base=128, width_max=32
+        ),
         objective=ObjectiveConfig(negatives=512, kl_weight=1e-3),
         training=TrainingConfig(
             phases=(
@@ -118,7 +120,8 @@ PRESETS: dict[str, Config] = {
             _autogan(f"mnist_z{d}", channels=1, latent_dim=d, images=6_000_000)
             for d in (16, 32, 64)
         ),
-        _digits(),
+        _digits("digits", 16),
+        *(_digits(f"digits_z{d}", d) for d in (16, 32, 64)),
         _smoke(),
     )
 }

@@ -4,8 +4,10 @@ import argparse
 import json
 import sys
 import warnings
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Never
 
 from dcvae.errors import UserError
@@ -20,18 +22,29 @@ _KINDS = {
 }
 
 
-def main(pipeline: Any, arguments: list[str] | None = None) -> None:
-    """Do what the command line asks of ``pipeline`` and exit: 0, 1 failed, 2 bad input."""
+def main(
+    pipeline: Any,
+    arguments: list[str] | None = None,
+    small: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Do what the command line asks of ``pipeline`` and exit: 0, 1 failed, 2 bad input.
+
+    ``small`` are the parameters of the form that two processors finish in minutes, if it has one.
+    """
     try:
-        raise SystemExit(_run(pipeline, arguments))
+        raise SystemExit(_run(pipeline, arguments, small))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def _run(pipeline: Any, arguments: list[str] | None) -> int:
-    options = _parser(pipeline).parse_args(arguments)
+def _run(pipeline: Any, arguments: list[str] | None, small: Mapping[str, object]) -> int:
+    options = _parser(pipeline, small).parse_args(arguments)
     values = parameters(pipeline, options.set)
+    if options.small:
+        if not options.local:
+            raise UserError("--small is a form for this machine; use it with --local")
+        values = {**small, **values}
     if options.local:
         from pipelines.local import run_here
 
@@ -136,11 +149,11 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def _parser(pipeline: Any) -> argparse.ArgumentParser:
+def _parser(pipeline: Any, small: Mapping[str, object]) -> argparse.ArgumentParser:
     warnings.filterwarnings("ignore", module="kfp")
     parser = _Parser(
         description=pipeline.description,
-        epilog=_describe(pipeline),
+        epilog=_describe(pipeline, small),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     mode = parser.add_mutually_exclusive_group(required=True)
@@ -150,6 +163,11 @@ def _parser(pipeline: Any) -> argparse.ArgumentParser:
     mode.add_argument(
         "--schedule", metavar="CRON", help='on Kubeflow, again and again: "0 3 * * 0"'
     )
+    parser.set_defaults(small=False)
+    if small:
+        parser.add_argument(
+            "--small", action="store_true", help="with --local: minutes on two processors"
+        )
     parser.add_argument("--output", type=Path, help="file of the package (build/<name>.yaml)")
     parser.add_argument("--image", help="image of the steps, pinned by version or digest")
     parser.add_argument(
@@ -164,7 +182,7 @@ def _parser(pipeline: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def _describe(pipeline: Any) -> str:
+def _describe(pipeline: Any, small: Mapping[str, object]) -> str:
     """The parameters with their meaning and defaults."""
     from google.protobuf.json_format import MessageToDict
 
@@ -172,4 +190,7 @@ def _describe(pipeline: Any) -> str:
     for name, spec in sorted(pipeline.pipeline_spec.root.input_definitions.parameters.items()):
         default = json.dumps(MessageToDict(spec.default_value)).strip('"').removesuffix(".0")
         lines.append(f"  {name:<10} {spec.description} ({default})")
+    if small:
+        lines.append("--small sets, unless --set does:")
+        lines += [f"  {name:<10} {json.dumps(value)}" for name, value in small.items()]
     return "\n".join(lines)

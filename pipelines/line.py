@@ -88,18 +88,15 @@ def line(
         "held_out": held_out,
     }
     cut = cut_images(num_tasks, images, small)
-    trained = train(
-        data=cut.outputs["Output"],
-        preset=preset,
-        settings=settings,
-        storage=storage,
-        ranks=ranks,
-    )
-    measured = evaluate(
-        snapshot=trained.outputs["Output"],
+    trained, measured = train_and_evaluate(
         data=cut.outputs["Output"],
         storage=storage,
         samples=samples,
+        small=small,
+        large=large,
+        preset=preset,
+        settings=settings,
+        ranks=ranks,
     )
     registered = register(
         snapshot=trained.outputs["Output"],
@@ -109,13 +106,7 @@ def line(
         maximum=maximum,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
-    _prepare(trained, "Train", small)
-    # Not optional: without it the step would train in its own small pod.
-    kubernetes.use_config_map_as_env(trained, CLUSTER, {key: key for key in CLUSTER_KEYS})
-    optional = {key: key for key in OPTIONAL_CLUSTER_KEYS}
-    kubernetes.use_config_map_as_env(trained, CLUSTER, optional, optional=True)
-    _prepare(measured, "Evaluate", large)
-    _prepare(registered, "Register, and judge against the champion", small)
+    prepare(registered, "Register, and judge against the champion", small)
     return Results(
         data=cut.outputs["Output"],
         snapshot=trained.outputs["Output"],
@@ -124,24 +115,51 @@ def line(
     )
 
 
+def train_and_evaluate(
+    *,
+    data: Any,
+    storage: Any,
+    samples: Any,
+    small: Size,
+    large: Size,
+    label: str = "",
+    **training: Any,
+) -> tuple[Any, Any]:
+    """A task that trains, with the step's inputs ``training``, and one that measures the model.
+
+    ``label`` stands in their titles, to tell them from others of their kind.
+    """
+    trained = train(data=data, storage=storage, **training)
+    measured = evaluate(
+        snapshot=trained.outputs["Output"], data=data, storage=storage, samples=samples
+    )
+    prepare(trained, f"Train {label}".strip(), small)
+    # Not optional: without it the step would train in its own small pod.
+    kubernetes.use_config_map_as_env(trained, CLUSTER, {key: key for key in CLUSTER_KEYS})
+    optional = {key: key for key in OPTIONAL_CLUSTER_KEYS}
+    kubernetes.use_config_map_as_env(trained, CLUSTER, optional, optional=True)
+    prepare(measured, f"Evaluate {label}".strip(), large)
+    return trained, measured
+
+
 def cut_images(num_tasks: int, images: dict[str, Any], size: Size) -> Any:
     """One task that cuts, or a loop of them and one that publishes what they have made."""
     title = "Cut images into shards"
     made = {}
     if not isinstance(num_tasks, int) or num_tasks > 1:  # a parameter cannot be compared
         counted = numbers(count=num_tasks)
-        _prepare(counted, "Count the parts", Size(cpu="500m", memory="512Mi"))
+        prepare(counted, "Count the parts", Size(cpu="500m", memory="512Mi"))
         with dsl.ParallelFor(counted.output) as part:
             piece = shard_part(part=part, parts=num_tasks, **images)
-            _prepare(piece, "Cut a part of the images", size)
+            prepare(piece, "Cut a part of the images", size)
         # Not .after(): a step cannot follow one inside a loop but by its collected results.
         made, title = {"made": dsl.Collected(piece.output)}, "Publish the shards"
     cut = shard(**images, **made)
-    _prepare(cut, title, size)
+    prepare(cut, title, size)
     return cut
 
 
-def _prepare(task: Any, title: str, size: Size) -> None:
+def prepare(task: Any, title: str, size: Size) -> None:
     """What each step needs on a cluster: size, storage, room to work, another try."""
     task.set_display_name(title)
     task.set_cpu_request(size.cpu).set_cpu_limit(size.cpu)

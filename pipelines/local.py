@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,11 @@ HOME = Path(".dcvae")
 RESULTS = Path("demo")
 _GRACE = 40.0
 """Seconds the steps have to stop: a training writes a checkpoint first."""
-_PICTURES = ("report.html", "samples.png", "reconstructions.png")
+_SHOWN = {
+    "evaluation": ("report.html", "samples.png", "reconstructions.png"),
+    "comparison": ("comparison.html", "comparison.md"),
+}
+"""Output of a pipeline → the files in it that people look at."""
 # The runner takes a condition that it cannot evaluate for false and calls the run a success.
 _SILENT_FAILURES = ("Could not resolve", "Condition evaluation failed", "Failed to get")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -106,7 +110,7 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
             pipeline_root=str(HOME / "kfp"),
             workspace_root=str(HOME / "workspace"),
         )
-        narrator = Narrator(sys.stdout)
+        narrator = Narrator(sys.stdout, _titles(pipeline))
         with _restored(), narrator.listening():
             try:
                 outputs = pipeline(**values).outputs
@@ -118,6 +122,13 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
     if narrator.silent_failures:
         raise StepFailed(f"the runner skipped a step: {narrator.silent_failures[0]}")
     return {name: str(value) for name, value in outputs.items()}
+
+
+def _titles(pipeline: Any) -> dict[str, str]:
+    """The runner's name of each task → the one for people, which tells equal steps apart."""
+    return {
+        name: task.task_info.name for name, task in pipeline.pipeline_spec.root.dag.tasks.items()
+    }
 
 
 @contextmanager
@@ -137,10 +148,10 @@ class Narrator:
     It also hears what the runner only mentions: messages that mean a step was silently skipped.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, titles: Mapping[str, str]) -> None:
         self.silent_failures: list[str] = []
         self.failed_step = ""
-        self._out = out
+        self._out, self._titles = out, titles
         self._began = time.monotonic()
         self._rest = ""
         self._skip_until = ""
@@ -164,13 +175,13 @@ class Narrator:
             self.silent_failures.append(text)
         if started := re.fullmatch(r"Executing task '(.+)'", text):
             self._began = time.monotonic()
-            self._say(f"\n{started[1]}")
+            self._say(f"\n{self._titles.get(started[1], started[1])}")
         elif ended := re.fullmatch(r"Task '(.+)' finished with status (\w+)", text):
             took = duration(time.monotonic() - self._began)
             if ended[2] == "SUCCESS":
                 self._say(f"    done in {took}")
             else:
-                self.failed_step = ended[1]
+                self.failed_step = self._titles.get(ended[1], ended[1])
         elif record.levelno >= logging.WARNING:
             self._say(f"    {text}")
         return False
@@ -205,23 +216,32 @@ class Narrator:
 
 def _show(outputs: dict[str, str], folder: Path) -> None:
     """Copy what people look at into ``folder`` and say where everything is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copied = []
+    for output in _SHOWN.keys() & outputs.keys():
+        found = open_storage(outputs[output])
+        for name in _SHOWN[output]:
+            try:
+                (folder / name).write_bytes(found.read(name))
+            except NotFound as error:
+                raise UserError(f"the {output} is incomplete: {error}") from None
+            copied.append(name)
+    if "model" in outputs:
+        _copy_model(outputs["model"], folder / "model")
+        copied.append("model")
+    print("\nIn the bucket (the server ends with this command, its files stay):")
+    for name, uri in outputs.items():
+        print(f"  {name:<10}  {uri}")
+    print("Here:")
+    for name in copied:
+        print(f"  {folder / name}")
+
+
+def _copy_model(uri: str, folder: Path) -> None:
     from dcvae.registry import resolve
 
-    folder.mkdir(parents=True, exist_ok=True)
-    evaluation = open_storage(outputs["evaluation"])
-    for name in _PICTURES:
-        try:
-            (folder / name).write_bytes(evaluation.read(name))
-        except NotFound as error:
-            raise UserError(f"the evaluation is incomplete: {error}") from None
-    model = open_storage(resolve(outputs["model"]))
+    model = open_storage(resolve(uri))
     for info in model.list():
-        file = folder / "model" / info.key
+        file = folder / info.key
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(model.read(info.key))
-    print("\nIn the bucket (the server ends with this command, its files stay):")
-    for name in ("data", "snapshot", "evaluation", "model"):
-        print(f"  {name:<10}  {outputs[name]}")
-    print("Here:")
-    for name in (*_PICTURES, "model"):
-        print(f"  {folder / name}")

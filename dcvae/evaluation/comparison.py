@@ -1,7 +1,7 @@
 """Several evaluations side by side: an ablation's table and pictures, or a sweep's curves."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcvae.errors import UserError
@@ -9,7 +9,7 @@ from dcvae.evaluation import charts
 from dcvae.evaluation.results import Evaluation, read_evaluation
 from dcvae.storage import NotFound, Storage, open_storage
 
-PAGE, RESULT = "comparison.html", "comparison.json"
+PAGE, RESULT, TABLE = "comparison.html", "comparison.json", "comparison.md"
 PICTURES = ("samples", "reconstructions")
 
 
@@ -20,7 +20,7 @@ def compare_evaluations(
     *,
     sweep: str | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Writes ``comparison.html`` and ``comparison.json`` into ``out``.
+    """Writes ``comparison.html``, ``comparison.json`` and ``comparison.md`` into ``out``.
 
     Args:
         evaluations: label → URI of an evaluation's folder, in the order of the table.
@@ -57,8 +57,47 @@ def compare_evaluations(
     )
     place = open_storage(out)
     place.write(PAGE, page.encode())
+    place.write(TABLE, _markdown(table, list(found)).encode())
     place.write(RESULT, json.dumps(table, indent=2).encode())
     return table
+
+
+def labelled(evaluations: Sequence[str], setting: str) -> dict[str, str]:
+    """Label → URI, in the given order; the label is what each model's own configuration says.
+
+    Args:
+        evaluations: URIs of evaluations' folders, whose snapshots still are where they were.
+        setting: what distinguishes them, such as ``objective.method``.
+
+    Raises:
+        UserError: a missing evaluation or snapshot, an unknown setting, or two with one label.
+    """
+    from dcvae.registry import resolve
+    from dcvae.snapshot import describe_snapshot
+
+    found: dict[str, str] = {}
+    for uri in evaluations:
+        snapshot = read_evaluation(open_storage(uri)).snapshot.uri
+        value: Any = describe_snapshot(open_storage(resolve(snapshot)))["config"]
+        for key in setting.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise UserError(f"there is no setting {setting!r} in the configuration of a model")
+            value = value[key]
+        if str(value) in found:
+            raise UserError(
+                f"{found[str(value)]} and {uri} both have {setting}={value}; "
+                "compare models that differ in it"
+            )
+        found[str(value)] = uri
+    return found
+
+
+def _markdown(table: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -> str:
+    lines = [f"| measure | {' | '.join(labels)} |", f"| --- |{' ---: |' * len(labels)}"]
+    for name, row in table.items():
+        cells = (charts.number(row[label]) if label in row else "–" for label in labels)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _check_protocols(found: Mapping[str, Evaluation]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-STEPS = ("numbers", "shard_part", "shard", "train", "evaluate", "register")
+STEPS = ("numbers", "shard_part", "shard", "train", "evaluate", "register", "compare")
 FOLDER = Path(__file__).parent.parent.parent / "components"
 
 

@@ -1,0 +1,51 @@
+"""Step: several evaluations to one page that shows them side by side."""
+
+from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
+
+from kfp.dsl import HTML, Markdown, Output
+
+from components.base import step
+
+
+@step
+def compare(
+    evaluations: List[str],  # noqa: UP006
+    varied: str,
+    sweep: bool,
+    storage: str,
+    name: str,
+    title: str,
+    report: Output[HTML],
+    table: Output[Markdown],
+) -> str:
+    """Put evaluations side by side; each is labelled by what its model's configuration says.
+
+    Args:
+        evaluations: URIs of the evaluations, made by one protocol, in the order of the table.
+        varied: the setting that makes the models different, such as objective.method.
+        sweep: its values are numbers; draw each measure over them.
+        storage: root for everything the pipeline writes.
+        name: name of the comparison.
+        title: headline of the page.
+        report: one page with table, pictures and, of a sweep, curves.
+        table: the measures alone.
+
+    Returns:
+        URI of the comparison.
+    """
+    from pathlib import Path
+
+    from dcvae.evaluation.comparison import PAGE, TABLE, compare_evaluations, labelled
+    from dcvae.launch.step import running_step
+    from dcvae.places import comparison_uri
+    from dcvae.storage import open_storage
+
+    with running_step():
+        out = comparison_uri(storage, name, evaluations)
+        by_label = labelled(evaluations, varied)
+        over = varied.rpartition(".")[2] if sweep else None
+        compare_evaluations(by_label, out, title, sweep=over)
+        print(f"{varied}: {', '.join(by_label)}")
+        Path(report.path).write_bytes(open_storage(out).read(PAGE))
+        Path(table.path).write_bytes(open_storage(out).read(TABLE))
+    return out

@@ -1,0 +1,116 @@
+"""Several models trained and evaluated side by side on one shard set, and compared on one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from components.compare import compare
+from pipelines.line import Size, cut_images, prepare, train_and_evaluate
+
+AT_ONCE = 2
+"""Trainings that a cluster runs at the same time; one machine runs one after the other."""
+
+SMALL_DIGITS = {
+    "source": "sklearn:digits",
+    "name": "digits",
+    "resolution": 16,
+    "channels": 1,
+    "settings": [
+        (
+            "training.phases=["
+            '{"resolution": 4, "images": 2000, "batch_size": 32}, '
+            '{"resolution": 8, "images": 6000, "fade_images": 2000, "batch_size": 32}, '
+            '{"resolution": 16, "images": 12000, "fade_images": 2000, "batch_size": 32}]'
+        )
+    ],
+    "ranks": 2,
+}
+"""Parameters of a small form, with a preset of digits: 24,000 images for each model."""
+
+
+class Compared(NamedTuple):
+    """What a comparison leaves behind, as URIs."""
+
+    data: str
+    comparison: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One of the models that are compared."""
+
+    label: str
+    """How the run's graph calls it."""
+    preset: Any
+    """Configuration to start from: a name, or the pipeline's parameter."""
+    variant: str = ""
+    """Its own change to the configuration, as section.key=value."""
+
+
+def side_by_side(
+    models: Sequence[Model],
+    *,
+    comparison: str,
+    title: str,
+    varied: str,
+    sweep: bool,
+    source: str,
+    storage: str,
+    name: str,
+    resolution: int,
+    channels: int,
+    settings: list[str],
+    ranks: int,
+    samples: int,
+    small: Size,
+    large: Size,
+) -> Compared:
+    """Add to the pipeline being defined: cut the images, train and evaluate each model, compare.
+
+    Args:
+        models: what is compared, in the order of the table.
+        comparison: name of the comparison's place.
+        title: headline of its page.
+        varied: the setting in which the models differ; the page labels them by its values.
+        sweep: its values are numbers, and each measure is drawn over them.
+        settings: changes to all configurations. The rest is as of the line.
+    """
+    images = {
+        "source": source,
+        "storage": storage,
+        "name": name,
+        "resolution": resolution,
+        "channels": channels,
+        "held_out": 0.1,  # where the source has no test split of its own
+    }
+    cut = cut_images(1, images, small)
+    trainings: list[Any] = []
+    evaluations: list[Any] = []
+    # Not a loop of Kubeflow's: its local runner would train two at once and mixes up their inputs.
+    for model in models:
+        trained, measured = train_and_evaluate(
+            data=cut.outputs["Output"],
+            storage=storage,
+            samples=samples,
+            small=small,
+            large=large,
+            label=model.label,
+            preset=model.preset,
+            variant=model.variant,
+            settings=settings,
+            ranks=ranks,
+        )
+        if len(trainings) >= AT_ONCE:
+            trained.after(trainings[-AT_ONCE])
+        trainings.append(trained)
+        evaluations.append(measured.outputs["Output"])
+    compared = compare(
+        evaluations=evaluations,
+        varied=varied,
+        sweep=sweep,
+        storage=storage,
+        name=comparison,
+        title=title,
+    )
+    prepare(compared, "Compare", Size(cpu="1", memory="2Gi"))
+    return Compared(data=cut.outputs["Output"], comparison=compared.outputs["Output"])
