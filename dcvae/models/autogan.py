@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcvae.config import ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, Features
+from dcvae.models.dual_encoder import DualEncoder, Features, unit_rows
 from dcvae.models.layers import box_sum
 from dcvae.models.normalization import GlobalBatchNorm2d, normalize_spectrum
 
@@ -183,11 +183,11 @@ class AutoganDualEncoder(DualEncoder):
         """As in :meth:`DualEncoder.embed`."""
         low = self.low_embedding(self.low_map(features.low).flatten(1))
         embeddings = {
-            "low": F.normalize(low, dim=1),
-            "high": F.normalize(self._high(features), dim=1),
+            "low": unit_rows(low),
+            "high": unit_rows(self._high(features)),
         }
         if location is not None:
-            embeddings["patch"] = F.normalize(features.low[:, :, *location], dim=1)
+            embeddings["patch"] = unit_rows(features.low[:, :, *location])
         return embeddings
 
     def _high(self, features: Features) -> Tensor:

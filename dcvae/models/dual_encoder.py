@@ -3,7 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from dcvae.objective.precision import at_least_float32
 
 
 class Features(NamedTuple):
@@ -69,3 +72,8 @@ class DualEncoder(nn.Module, ABC):
     @abstractmethod
     def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
         """The parts that get gradients at (resolution, fade) through ``head``."""
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Scale the rows of [N, E] to length 1, in float32 or wider: lengths are compared with 1."""
+    return F.normalize(at_least_float32(x), dim=1)

@@ -9,11 +9,10 @@ Shapes: N images, C channels, resolution r; D = ``latent_dim``.
 
 from typing import cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, Features
+from dcvae.models.dual_encoder import DualEncoder, Features, unit_rows
 from dcvae.models.layers import (
     HE_GAIN,
     DownConv2d,
@@ -228,11 +227,11 @@ class ProganDualEncoder(DualEncoder):
         x = leaky_relu(self.top(features.high))
         x = leaky_relu(self.dense(x.flatten(1)))
         embeddings = {
-            "low": F.normalize(self.low_embedding(low), dim=1),
-            "high": F.normalize(self.high_embedding(x), dim=1),
+            "low": unit_rows(self.low_embedding(low)),
+            "high": unit_rows(self.high_embedding(x)),
         }
         if location is not None:
-            embeddings["patch"] = F.normalize(features.low[:, :, *location], dim=1)
+            embeddings["patch"] = unit_rows(features.low[:, :, *location])
         return embeddings
 
     def parts(self) -> dict[str, list[nn.Module]]:

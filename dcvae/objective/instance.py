@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcvae.objective.precision import at_least_float32
+
 
 def instance_logits(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """h(x_j, f_θ(z)) of Eq. 6 for each query: its own key in column 0, then the negatives.
@@ -12,10 +14,11 @@ def instance_logits(queries: Tensor, keys: Tensor, negatives: Tensor, temperatur
     [K, E] of unit length, K ≥ 0. h is the cosine similarity over ``temperature``. Only ``queries``
     carries gradient (He et al., 2020). Returns [N, 1 + K], float32 or wider.
     """
-    queries = queries if queries.dtype == torch.float64 else queries.float()
-    keys, negatives = keys.detach().to(queries), negatives.detach().to(queries)
-    positive = (queries * keys).sum(dim=1, keepdim=True)
-    return torch.cat([positive, queries @ negatives.T], dim=1) / temperature
+    with torch.autocast(queries.device.type, enabled=False):
+        queries = at_least_float32(queries)
+        keys, negatives = keys.detach().to(queries), negatives.detach().to(queries)
+        positive = (queries * keys).sum(dim=1, keepdim=True)
+        return torch.cat([positive, queries @ negatives.T], dim=1) / temperature
 
 
 def info_nce(logits: Tensor) -> Tensor:

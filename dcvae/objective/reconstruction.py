@@ -2,12 +2,14 @@
 
 from torch import Tensor
 
+from dcvae.objective.precision import at_least_float32
+
 
 def pixel_loss(images: Tensor, reconstruction: Tensor) -> Tensor:
     """Eq. 1's first term: squared error of [N, C, H, W], mean over pixels and images, scalar."""
-    return (images - reconstruction).square().mean()
+    return (images - at_least_float32(reconstruction)).square().mean()
 
 
 def feature_loss(features: Tensor, reconstructed: Tensor) -> Tensor:
     """Eq. 3's first term: squared error between D's features [N, …], mean over both, scalar."""
-    return (features - reconstructed).square().mean()
+    return (at_least_float32(features) - at_least_float32(reconstructed)).square().mean()

@@ -28,6 +28,7 @@ from dcvae.models.dual_encoder import Features
 from dcvae.objective import gan
 from dcvae.objective.instance import info_nce, instance_accuracy, instance_logits
 from dcvae.objective.kl import kl_divergence
+from dcvae.objective.precision import at_least_float32
 from dcvae.objective.reconstruction import feature_loss, pixel_loss
 from dcvae.training import randomness, ranks
 from dcvae.training.engines import Engine, frozen
@@ -179,7 +180,7 @@ class Step:
 
     def _kl(self, name: str, made: Generated) -> Tensor:
         """The weighted KL of Eqs. 1, 3 and 8."""
-        loss = kl_divergence(_at_least_float32(made.mu), _at_least_float32(made.logvar))
+        loss = kl_divergence(at_least_float32(made.mu), at_least_float32(made.logvar))
         return self.config.objective.kl_weight * self._term(name, loss)
 
     # -- networks and random numbers -----------------------------------------------------------
@@ -200,7 +201,7 @@ class Step:
 
     def _scores(self, parts: list[Tensor], engine: Engine | None = None) -> list[Tensor]:
         forward = engine or self.networks.dual_encoder
-        return [_at_least_float32(score) for score in forward(parts, *self._at(), "score")]
+        return [at_least_float32(score) for score in forward(parts, *self._at(), "score")]
 
     def _features(self, images: Tensor) -> Features:
         return self.networks.dual_encoder.features(images, *self._at())
@@ -230,8 +231,3 @@ class Step:
     def _term(self, name: str, value: Tensor) -> Tensor:
         self.terms.setdefault(name, []).append(value.detach())
         return value
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    """Losses are not computed in half precision."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -1,0 +1,114 @@
+"""bfloat16 by autocast: convolutions in it, losses, weights and optimizer not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dcvae.objective.instance import instance_logits
+from dcvae.training.networks import Networks
+from dcvae.training.step import Step
+from tests.training import tasks
+from tests.training.pool import Pool
+from tests.training.test_plain_step import PlainEngine
+
+BFLOAT16 = "training.precision=bfloat16"
+BACKBONES = [
+    [*tasks.PROGAN, "objective.gan_loss=wgan_gp"],
+    [*tasks.AUTOGAN, "objective.gan_loss=hinge"],
+]
+
+
+class Watched(TorchDispatchMode):
+    """Notes the types in which operations are computed: of everything they are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, set[torch.dtype]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {a.dtype for a in args if isinstance(a, Tensor) and a.is_floating_point()}
+        self.seen.setdefault(func.__name__.partition(".")[0], set()).update(given)
+        return func(*args, **(kwargs or {}))
+
+
+def one_step(settings: list[str]) -> tuple[Step, dict[str, set[torch.dtype]]]:
+    config = tasks.config(settings)
+    networks = Networks(config)
+    phase = config.training.phases[-1]
+    networks.grow_to(phase.resolution, 0.5 if phase.fade_images else 1.0)
+    generator = torch.Generator().manual_seed(1)
+    for queue in networks.queues.values():
+        keys = torch.randn(24, queue.keys.shape[1], generator=generator)
+        queue.push(torch.nn.functional.normalize(keys, dim=1))  # type: ignore[operator]
+    engines: Any = [
+        PlainEngine(network, config.training)
+        for network in (networks.autoencoder, networks.dual_encoder)
+    ]
+    step = Step(config, networks, *engines)
+    with Watched() as watched:
+        step([tasks.micro_batches(config, phase.resolution, 0)], 0)
+    return step, watched.seen
+
+
+def everything_that_stays(step: Step) -> Iterator[tuple[str, Tensor]]:
+    yield from step.networks.state_dict().items()
+    for engine in (step.autoencoder, step.dual_encoder):
+        assert engine is not None
+        for parameter, state in engine.adam.state.items():
+            yield "a moment", state["exp_avg_sq"]
+            yield "a parameter", parameter
+
+
+@pytest.mark.parametrize("method", ["vae", "vae_gan", "dcvae"])
+@pytest.mark.parametrize("backbone", BACKBONES, ids=["progan", "autogan"])
+def test_what_is_computed_in_which_precision(backbone: list[str], method: str) -> None:
+    settings = [f"objective.method={method}", *backbone]
+    step, seen = one_step([*settings, BFLOAT16])
+    assert seen["convolution"] == {torch.bfloat16}
+    assert seen["convolution_backward"] == {torch.bfloat16}
+    if method == "dcvae":
+        assert seen["_log_softmax"] == {torch.float32}
+    for name, values in step.terms.items():
+        assert {value.dtype for value in values} == {torch.float32}, name
+    for name, tensor in everything_that_stays(step):
+        assert tensor.dtype in (torch.float32, torch.long), name
+
+    exact, seen = one_step(settings)
+    assert seen["convolution"] == {torch.float32}
+    for name, (value,) in exact.terms.items():
+        torch.testing.assert_close(step.terms[name][0], value, rtol=0.05, atol=0.05, msg=name)
+
+
+def test_similarities_are_not_rounded() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, negatives = (
+        torch.nn.functional.normalize(torch.randn(n, 16, generator=generator), dim=1)
+        for n in (8, 8, 300)
+    )
+    exact = instance_logits(queries, keys, negatives, 0.07)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(instance_logits(queries, keys, negatives, 0.07), exact)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=["progan", "autogan"])
+def test_two_ranks_equal_one_to_its_rounding(pool: Pool, backbone: list[str]) -> None:
+    settings = [*backbone, BFLOAT16, "training.adam_eps=1e-4"]
+    start = pool.run(1, tasks.steps, settings, 0)[0]
+    (one,) = pool.run(1, tasks.steps, settings, 4)
+    first, second = pool.run(2, tasks.steps, settings, 4)
+    exact = pool.run(1, tasks.steps, [s for s in settings if s != BFLOAT16], 4)[0]
+    for part in ("autoencoder", "dual_encoder"):
+        names = [n for n in start if n.startswith(f"{part}.") and start[n].is_floating_point()]
+        moved, apart, rounded = (
+            torch.cat([(a[n] - b[n]).flatten() for n in names]).norm()
+            for a, b in ((one, start), (first, one), (one, exact))
+        )
+        assert moved.isfinite()
+        assert apart < 0.25 * moved
+        assert rounded < 0.5 * moved
+    for name, value in first.items():
+        assert torch.equal(second[name], value), name
