@@ -80,6 +80,7 @@ chromium:
 
 prometheus:
 	@$(call debian,promtool,prometheus,the test of metrics and alerts)
+	@$(call debian,prometheus-pushgateway,prometheus-pushgateway,the test of steps' metrics)
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v uv > /dev/null || { echo "error: 'make lock' needs uv: python3 -m pip install uv"; exit 1; }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
+from kfp.dsl.pipeline_context import Pipeline
 
 from components.evaluate import evaluate
 from components.numbers import numbers
@@ -182,3 +183,8 @@ def prepare(task: Any, title: str, size: Size) -> None:
         task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
     )
     kubernetes.add_pod_label(task, "app.kubernetes.io/component", COMPONENT)
+    # How it went, for Prometheus: where to tell it is the cluster's to say, if it is wanted.
+    task.set_env_variable("DCVAE_STEP", title)
+    task.set_env_variable("DCVAE_PIPELINE", Pipeline.get_default_pipeline().name)
+    gateway = {"DCVAE_PUSHGATEWAY": "DCVAE_PUSHGATEWAY"}
+    kubernetes.use_config_map_as_env(task, CLUSTER, gateway, optional=True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from dcvae.errors import UserError
 from dcvae.launch.process import die_with_run, stopping_on_sigterm
+from dcvae.launch.push import pushing
 from dcvae.launch.ranks import RankError
 from dcvae.progress import Lines
 
@@ -15,11 +16,12 @@ def running_step() -> Iterator[Lines]:
     """Around the body of a step: yields the report of its progress.
 
     Bad input and failing ranks end the process with their sentence, not with a traceback (exit
-    codes 2 and 1); SIGTERM unwinds it (143); in a local pipeline it ends with the pipeline.
+    codes 2 and 1); SIGTERM unwinds it (143); in a local pipeline it ends with the pipeline. Where
+    the environment names a Pushgateway, the step's numbers go there as it ends.
     """
     die_with_run()
     try:
-        with stopping_on_sigterm():
+        with stopping_on_sigterm(), pushing():
             yield Lines()
     except UserError as error:
         _end(error, 2)

@@ -6,7 +6,6 @@ What it needs is in docs/kubernetes.md.
 import json
 import os
 import secrets
-import socket
 import string
 import subprocess
 import time
@@ -20,6 +19,7 @@ import yaml
 
 from components.base import IMAGE
 from tests.k8s.test_manifests import K8S, KUBECTL
+from tests.processes import free_port
 
 HERE = Path(__file__).parent
 BUCKET = "dcvae-test"
@@ -124,8 +124,3 @@ def make_bucket(endpoint: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -69,8 +69,9 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[s
         for job in runtime["spec"]["template"]["spec"]["replicatedJobs"]:
             template = job["template"]["spec"]["template"]
             yield template["metadata"], template["spec"]
-    for job in of(objects, "Job"):
-        yield job["spec"]["template"]["metadata"], job["spec"]["template"]["spec"]
+    for kind in ("Job", "Deployment"):
+        for each in of(objects, kind):
+            yield each["spec"]["template"]["metadata"], each["spec"]["template"]["spec"]
 
 
 def test_kubernetes_knows_it(objects: list[dict[str, Any]]) -> None:
@@ -90,7 +91,7 @@ def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
         assert own["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
         assert spec["automountServiceAccountToken"] is False
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         for volume in volumes.values():
             assert "projected" in volume or volume["emptyDir"]["sizeLimit"]
         for container in spec["containers"]:
@@ -101,6 +102,8 @@ def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
             sizes = container["resources"]
             for kind in ("cpu", "memory"):
                 assert sizes["requests"][kind] == sizes["limits"][kind]
+            if not container["image"].startswith("ghcr.io/dcvae/"):
+                continue
             mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
             assert "/tmp" in mounts
             if container["name"] == "node":  # ranks
@@ -207,6 +210,14 @@ def test_jobs_end_and_are_removed(objects: list[dict[str, Any]]) -> None:
     for job in of(objects, "Job"):
         assert job["spec"]["activeDeadlineSeconds"]
         assert job["spec"]["ttlSecondsAfterFinished"]
+
+
+def test_what_serves_is_probed(objects: list[dict[str, Any]]) -> None:
+    for deployment in of(objects, "Deployment"):
+        for container in deployment["spec"]["template"]["spec"]["containers"]:
+            ports = {port["name"] for port in container["ports"]}
+            for probe in ("readinessProbe", "livenessProbe"):
+                assert container[probe]["httpGet"]["port"] in ports
 
 
 def test_all_components_fit_together(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import pytest
 import yaml
 
 from tests.k8s.test_manifests import K8S
+from tests.launch.pushgateway import pushgateway
+from tests.processes import free_port, wait_until
 
 FOLDER = K8S / "components" / "monitoring"
 RULES = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["spec"]
@@ -86,11 +87,6 @@ def running(*command: str | Path, log: Path, **variables: str) -> Iterator[None]
 def training(folder: Path, port: int) -> Iterator[None]:
     """A real training that serves its metrics at ``port``, until the block ends."""
     python = [sys.executable, "-m", "dcvae"]
-    subprocess.run(
-        [*python, "shard", "sklearn:digits", str(folder / "data"), "--resolution", "8"],
-        check=True,
-        capture_output=True,
-    )
     command = [*python, "train", "--preset", "smoke", "--nproc", "1"]
     command += ["--data", str(folder / "data"), "--out", str(folder / "run")]
     command += ["--set", f"training.phases={json.dumps(PHASES)}"]
@@ -99,18 +95,43 @@ def training(folder: Path, port: int) -> Iterator[None]:
         yield
 
 
+def cut_images(folder: Path, gateway: str) -> None:
+    """A real step, which leaves its numbers with the gateway."""
+    step = (
+        "import sys\n"
+        "from dcvae.data.shard import shard\n"
+        "from dcvae.launch.step import running_step\n"
+        "with running_step() as told:\n"
+        "    shard('sklearn:digits', sys.argv[1], resolution=8, progress=told)\n"
+    )
+    told = {"DCVAE_PUSHGATEWAY": gateway, "DCVAE_PIPELINE": "dcvae-digits", "DCVAE_STEP": "Cut"}
+    subprocess.run(
+        [sys.executable, "-c", step, str(folder / "data")],
+        env={**os.environ, **told},
+        check=True,
+        capture_output=True,
+    )
+
+
 @contextmanager
-def prometheus(folder: Path, target: int, rules: Path) -> Iterator[str]:
-    """A real Prometheus that scrapes the rank, with the labels that a PodMonitor gives."""
+def prometheus(folder: Path, rank: int, gateway: str, rules: Path) -> Iterator[str]:
+    """A real Prometheus that scrapes rank and gateway, with the labels that PodMonitors give."""
     labels = {"namespace": "team", "trainjob": "dcvae-a", "pod": "dcvae-a-node-0-0"}
-    scrape = {
+    ranks = {
         "job_name": "team/dcvae-ranks",
-        "static_configs": [{"targets": [f"127.0.0.1:{target}"], "labels": labels}],
+        "static_configs": [{"targets": [f"127.0.0.1:{rank}"], "labels": labels}],
+    }
+    steps = {
+        "job_name": "team/dcvae-steps",
+        "honor_labels": True,
+        "static_configs": [
+            {"targets": [gateway.removeprefix("http://")], "labels": {"namespace": "team"}}
+        ],
     }
     content = {
         "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
         "rule_files": [str(rules)],
-        "scrape_configs": [scrape],
+        "scrape_configs": [ranks, steps],
     }
     config, port = folder / "prometheus.yaml", free_port()
     config.write_text(yaml.safe_dump(content))
@@ -123,11 +144,6 @@ def prometheus(folder: Path, target: int, rules: Path) -> Iterator[str]:
     command = ["prometheus", *(f"--{name}={value}" for name, value in options.items())]
     with running(*command, log=folder / "prometheus.log"):
         yield f"http://127.0.0.1:{port}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def answer(url: str, path: str, **query: str) -> Any:
@@ -143,26 +159,30 @@ def answer(url: str, path: str, **query: str) -> Any:
         return None
 
 
-def test_every_query_has_data_while_a_training_runs(tmp_path: Path, rules: Path) -> None:
+def has_data(url: str, query: str) -> bool:
+    found = answer(url, "query", query=query)
+    return bool(found and found["result"])
+
+
+def test_every_query_has_data_while_a_pipeline_runs(tmp_path: Path, rules: Path) -> None:
     port = free_port()
     queries = {*alert_measures(), *dashboard_queries()}
     waiting = {query for query in queries if WITHOUT_GPU not in query}
-    assert len(waiting) > 15
-    with training(tmp_path, port), prometheus(tmp_path, port, rules) as url:
-        deadline = time.monotonic() + 150
-        while waiting and time.monotonic() < deadline:
-            time.sleep(1)
-            waiting = {
-                query
-                for query in waiting
-                if not (found := answer(url, "query", query=query)) or not found["result"]
-            }
-        assert not waiting, (tmp_path / "training.log").read_text()
-        for query in queries - {query for query in queries if WITHOUT_GPU not in query}:
-            assert answer(url, "query", query=query)["result"] == [], "there is no GPU here"
-        assert answer(url, "alerts")["alerts"] == [], "a healthy training alarms nobody"
-        for name in ("namespace", "trainjob"):  # what the dashboard's lists offer
-            assert answer(url, f"label/{name}/values", **{"match[]": "dcvae_images_total"})
+    assert len(waiting) > 20
+    with pushgateway(tmp_path) as gateway:
+        cut_images(tmp_path, gateway)
+        with training(tmp_path, port), prometheus(tmp_path, port, gateway, rules) as url:
+            deadline = time.monotonic() + 150
+            while waiting and time.monotonic() < deadline:
+                time.sleep(1)
+                waiting = {query for query in waiting if not has_data(url, query)}
+            assert not waiting, (tmp_path / "training.log").read_text()
+            for query in queries:
+                assert has_data(url, query) == (WITHOUT_GPU not in query), "there is no GPU here"
+            # Until its first step a training looks like one that stalls.
+            wait_until(lambda: answer(url, "alerts")["alerts"] == [], 60)
+            for name in ("namespace", "trainjob"):  # what the dashboard's lists offer
+                assert answer(url, f"label/{name}/values", **{"match[]": "dcvae_images_total"})
 
 
 def test_the_dashboard_is_whole() -> None:

@@ -1,0 +1,56 @@
+"""A step's numbers for Prometheus, pushed as it ends: it may be gone before anybody looks."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+GATEWAY_VARIABLE = "DCVAE_PUSHGATEWAY"
+"""Address of a Pushgateway; nothing is pushed without."""
+PIPELINE_VARIABLE = "DCVAE_PIPELINE"
+STEP_VARIABLE = "DCVAE_STEP"
+_JOB = "dcvae-steps"
+_TIMEOUT = 5
+_COUNTED = {
+    "storage_retries": ("dcvae_storage_retries_total", "Storage requests sent again."),
+    "storage_errors": ("dcvae_storage_errors_total", "Storage operations given up."),
+    "skipped_images": ("dcvae_shard_skipped_images_total", "Images that could not be used."),
+}
+
+
+@contextmanager
+def pushing() -> Iterator[None]:
+    """Around a step: how long it took, whether it succeeded, and what it has counted.
+
+    Numbers of the same step of the same pipeline replace those of its last run. A gateway that
+    does not answer costs a warning and a few seconds.
+    """
+    gateway = os.environ.get(GATEWAY_VARIABLE)
+    if not gateway:
+        yield
+        return
+    began, succeeded = time.time(), False
+    try:
+        yield
+        succeeded = True
+    finally:
+        _push(gateway, time.time() - began, succeeded)
+
+
+def _push(gateway: str, seconds: float, succeeded: bool) -> None:
+    from prometheus_client import REGISTRY, CollectorRegistry, Gauge, push_to_gateway
+
+    own = CollectorRegistry()
+    Gauge("dcvae_task_seconds", "Time the step took.", registry=own).set(seconds)
+    Gauge("dcvae_task_success", "1 if it succeeded, else 0.", registry=own).set(succeeded)
+    end = Gauge("dcvae_task_end_timestamp_seconds", "When it ended.", registry=own)
+    end.set_to_current_time()
+    for name, (counter, description) in _COUNTED.items():
+        gauge = Gauge(f"dcvae_task_{name}", description, registry=own)
+        gauge.set(REGISTRY.get_sample_value(counter) or 0)
+    names = {"pipeline": PIPELINE_VARIABLE, "step": STEP_VARIABLE}
+    group = {label: os.environ.get(variable, "unknown") for label, variable in names.items()}
+    try:
+        push_to_gateway(gateway, _JOB, own, group, timeout=_TIMEOUT)
+    except OSError as error:
+        print(f"warning: the step's numbers could not be pushed to {gateway}: {error}", flush=True)
