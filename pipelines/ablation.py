@@ -29,6 +29,8 @@ def ablation(
     settings: List[str] = [],  # noqa: B006, UP006
     ranks: int = 8,
     samples: int = 0,
+    extractor: str = "efficientnet-lite0",
+    weights: str = "",
 ) -> Compared:
     """The four methods from one configuration, on one shard set, by one protocol.
 
@@ -42,6 +44,8 @@ def ablation(
         settings: changes to it, each as section.key=value.
         ranks: processes that share each training, one a GPU.
         samples: images in each compared set; 0: as many as are held out.
+        extractor: network whose features are compared; inception-v3 gives the paper's FID.
+        weights: URI of that network's weights, where it does not come with them.
     """
     return side_by_side(
         [Model(method, preset, f"objective.method={method}") for method in METHODS],
@@ -57,6 +61,8 @@ def ablation(
         settings=settings,
         ranks=ranks,
         samples=samples,
+        extractor=extractor,
+        weights=weights,
         small=Size(cpu="4", memory="8Gi"),
         large=Size(cpu="8", memory="32Gi", gpus=1),
     )

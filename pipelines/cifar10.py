@@ -22,6 +22,8 @@ def cifar10(
     settings: List[str] = [],  # noqa: B006, UP006
     ranks: int = 8,
     samples: int = 0,
+    extractor: str = "efficientnet-lite0",
+    weights: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
 ) -> Results:
     """Pictures of ten kinds of things, from the published files to a registered model.
@@ -33,6 +35,8 @@ def cifar10(
         settings: changes to the preset cifar10, each as section.key=value.
         ranks: processes that share the training, one a GPU.
         samples: images in each compared set; 0: as many as are held out.
+        extractor: network whose features are compared; inception-v3 gives the paper's FID.
+        weights: URI of that network's weights, where it does not come with them.
         maximum: largest values a champion may have, by metric.
     """
     return line(
@@ -46,6 +50,8 @@ def cifar10(
         settings=settings,
         ranks=ranks,
         samples=samples,
+        extractor=extractor,
+        weights=weights,
         maximum=maximum,
         small=Size(cpu="4", memory="8Gi"),
         large=Size(cpu="8", memory="32Gi", gpus=1),

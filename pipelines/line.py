@@ -36,6 +36,9 @@ CLUSTER_KEYS = (
 )
 OPTIONAL_CLUSTER_KEYS = ("DCVAE_TRAINING_QUEUE", "DCVAE_METRICS_PORT")
 
+EXTRACTOR = "efficientnet-lite0"
+"""What measures where a pipeline does not ask: its weights are in its package."""
+
 
 class Results(NamedTuple):
     """What a run leaves behind, as URIs."""
@@ -70,12 +73,14 @@ def line(
     maximum: dict[str, float],
     small: Size,
     large: Size,
+    extractor: str = EXTRACTOR,
+    weights: str = "",
     num_tasks: int = 1,
 ) -> Results:
     """Add the four steps to the pipeline being defined.
 
     Parameters may be values or the pipeline's own parameters. ``small`` is the size of the steps
-    that cut, start a training and register, ``large`` of the one that runs the model; ranks have
+    that cut and start a training, ``large`` of those that run the model; ranks have
     the size that the training runtime gives them. ``num_tasks`` tasks share the cutting; the number
     1, given here and not as a parameter, leaves out the loop. The gate is inside the last step: a
     condition around a step is what pipelines get wrong most easily.
@@ -93,6 +98,8 @@ def line(
         data=cut.outputs["Output"],
         storage=storage,
         samples=samples,
+        extractor=extractor,
+        weights=weights,
         small=small,
         large=large,
         preset=preset,
@@ -102,12 +109,13 @@ def line(
     registered = register(
         snapshot=trained.outputs["Output"],
         evaluation=measured.outputs["Output"],
+        data=cut.outputs["Output"],
         storage=storage,
         name=name,
         maximum=maximum,
         run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
     )
-    prepare(registered, "Register, and judge against the champion", small)
+    prepare(registered, "Register, and judge against the champion", large)  # may measure it again
     return Results(
         data=cut.outputs["Output"],
         snapshot=trained.outputs["Output"],
@@ -121,6 +129,8 @@ def train_and_evaluate(
     data: Any,
     storage: Any,
     samples: Any,
+    extractor: Any,
+    weights: Any,
     small: Size,
     large: Size,
     label: str = "",
@@ -132,7 +142,12 @@ def train_and_evaluate(
     """
     trained = train(data=data, storage=storage, **training)
     measured = evaluate(
-        snapshot=trained.outputs["Output"], data=data, storage=storage, samples=samples
+        snapshot=trained.outputs["Output"],
+        data=data,
+        storage=storage,
+        samples=samples,
+        extractor=extractor,
+        weights=weights,
     )
     prepare(trained, f"Train {label}".strip(), small)
     # Not optional: without it the step would train in its own small pod.

@@ -22,6 +22,8 @@ def lsun_bedroom(
     settings: List[str] = [],  # noqa: B006, UP006
     ranks: int = 8,
     samples: int = 0,
+    extractor: str = "efficientnet-lite0",
+    weights: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
     num_tasks: int = 1,
 ) -> Results:
@@ -35,6 +37,8 @@ def lsun_bedroom(
         settings: changes to the preset lsun_bedroom128, each as section.key=value.
         ranks: processes that share the training, one a GPU.
         samples: images in each compared set; 0: as many as are held out.
+        extractor: network whose features are compared; inception-v3 gives the paper's FID.
+        weights: URI of that network's weights, where it does not come with them.
         maximum: largest values a champion may have, by metric.
         num_tasks: tasks that share the cutting; more than 1 for images in a bucket.
     """
@@ -49,6 +53,8 @@ def lsun_bedroom(
         settings=settings,
         ranks=ranks,
         samples=samples,
+        extractor=extractor,
+        weights=weights,
         maximum=maximum,
         small=Size(cpu="4", memory="8Gi"),
         large=Size(cpu="8", memory="32Gi", gpus=1),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from components.compare import compare
-from pipelines.line import Size, cut_images, prepare, train_and_evaluate
+from pipelines.line import EXTRACTOR, Size, cut_images, prepare, train_and_evaluate
 
 AT_ONCE = 2
 """Trainings that a cluster runs at the same time; one machine runs one after the other."""
@@ -64,6 +64,8 @@ def side_by_side(
     samples: int,
     small: Size,
     large: Size,
+    extractor: str = EXTRACTOR,
+    weights: str = "",
 ) -> Compared:
     """Add to the pipeline being defined: cut the images, train and evaluate each model, compare.
 
@@ -92,6 +94,8 @@ def side_by_side(
             data=cut.outputs["Output"],
             storage=storage,
             samples=samples,
+            extractor=extractor,
+            weights=weights,
             small=small,
             large=large,
             label=model.label,

@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import yaml
 from kfp import components as kfp_components
 
 from components.base import IMAGE
+from pipelines.command_line import main
 from pipelines.line import COMPONENT, USER
 from pipelines.package import experiments
 
@@ -26,9 +29,11 @@ TYPES = {"STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT
 def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that the command line writes."""
     file = tmp_path_factory.mktemp("packages") / f"{request.param}.yaml"
-    done = run(request.param, "--compile", "--output", str(file))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(file)
+    pipeline = getattr(import_module(f"pipelines.{request.param}"), request.param)
+    with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as ended:
+        main(pipeline, ["--compile", "--output", str(file)])
+    assert ended.value.code == 0
+    assert said.getvalue().strip() == str(file)
     return file
 
 
