@@ -159,6 +159,11 @@ class TrainingConfig(_Section):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Prometheus port of a node's first rank, the next adds 1; 0: any free one; none: no server."""
 
+    log_communication: bool = False
+    """Write what DeepSpeed's collectives cost into the run folder, with each checkpoint."""
+    profile_flops: bool = False
+    """Write what each phase's first step computes into the run folder, by DeepSpeed's profiler."""
+
     @property
     def total_images(self) -> int:
         """Real images of the whole schedule."""
@@ -191,6 +196,8 @@ _OPERATIONAL = {
         "snapshot_images",
         "keep_checkpoints",
         "metrics_port",
+        "log_communication",
+        "profile_flops",
     ),
     "data": ("workers", "cache_dir", "cache_bytes"),
 }

@@ -124,6 +124,8 @@ def _deepspeed_config(training: TrainingConfig) -> dict[str, Any]:
     }
     if training.zero_stage and not training.gradient_clipping:
         config["zero_optimization"]["compute_grad_norm"] = False
+    if training.log_communication:
+        config["comms_logger"] = {"enabled": True, "prof_all": True}
     if training.precision == "bfloat16":
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     return config

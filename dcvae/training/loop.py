@@ -17,6 +17,7 @@ from dcvae.storage import open_storage
 from dcvae.training import checkpoint, engines, ranks
 from dcvae.training.images import to_model
 from dcvae.training.networks import Networks
+from dcvae.training.profiling import Profiler
 from dcvae.training.randomness import Rows
 from dcvae.training.run_folder import SAMPLES, RunFolder
 from dcvae.training.schedule import Stage, stage_at
@@ -63,6 +64,7 @@ class Training:
         self.streamed = -1  # the phase that the stream is for
         self.batches: Iterator[Batch] = iter(())
         self.telemetry = Telemetry(config.training.total_images, config.training.metrics_port)
+        self.profiler = Profiler(config.training, folder.profiles)
         self._build(checkpoint.latest_checkpoint(folder.checkpoints))
         self.telemetry.begin(self.images)
 
@@ -158,7 +160,8 @@ class Training:
         assert self.stream is not None
         began, waited = time.monotonic(), self.stream.wait_seconds
         batches = [self._micro_batches(stage) for _ in range(self._discriminator_phases())]
-        terms = self.step(batches, self.images)
+        with self.profiler.step(self.networks, stage, self.images):
+            terms = self.step(batches, self.images)
         if self.telemetry.has_other_terms(terms):
             self._log(stage)
         self.images += len(batches) * stage.phase.batch_size
@@ -244,6 +247,7 @@ class Training:
 
     def _save_checkpoint(self) -> None:
         """Commit a checkpoint."""
+        self.profiler.write_communication()
         began = time.monotonic()
         state = {
             "images": self.images,

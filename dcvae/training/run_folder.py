@@ -7,6 +7,7 @@
     <run>/snapshots/<images>/    see dcvae.snapshot
     <run>/samples/<images>.png, <run>/reconstructions/<images>.png
     <run>/metrics.jsonl          one line every log interval
+    <run>/profiles/…             see dcvae.training.profiling
     <run>/result.json            written last: the run is complete
 """
 
@@ -38,7 +39,7 @@ class RunFolder:
         self.shards = open_storage(data)
         self.manifest = load_manifest(self.shards)
         """What the run is trained on; see :meth:`claim`."""
-        self.checkpoints = storage.child("checkpoints")
+        self.checkpoints, self.profiles = storage.child("checkpoints"), storage.child("profiles")
         self.metrics: list[str] = []
 
     def claim(self) -> None:

@@ -1,0 +1,83 @@
+"""DeepSpeed's instruments show what is going on, and change nothing."""
+
+import hashlib
+import itertools
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from dcvae.data.shard import shard
+from dcvae.presets import resolve
+from dcvae.storage import open_storage
+from tests.training.pool import Pool
+
+INSTRUMENTS = ["training.log_communication=true", "training.profile_flops=true"]
+
+
+def train_here(settings: list[str], data: str, out: str) -> float:
+    """Train, and return how many milliseconds it took."""
+    import deepspeed.comm
+    import torch
+
+    from dcvae.training.loop import Training
+    from dcvae.training.run_folder import RunFolder
+
+    config = resolve("smoke", settings)
+    folder = RunFolder(open_storage(out), config, data)
+    folder.claim()
+    began = time.monotonic()
+    try:
+        with Training(config, folder, torch.device("cpu")) as training:
+            training.run()
+    finally:
+        deepspeed.comm.configure(enabled=False)  # it is the process's, and others come after us
+        deepspeed.comm.reset_log()
+    return 1000 * (time.monotonic() - began)
+
+
+def hashes(run: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in run.rglob("*.safetensors")
+    }
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_tables_in_the_run_folder_and_the_same_weights(
+    pool: Pool, tmp_path: Path, stage: int
+) -> None:
+    data, plain, watched = (tmp_path / name for name in ("data", "plain", "watched"))
+    shard("sklearn:digits", str(data), resolution=8)
+    settings = [f"training.zero_stage={stage}"]
+    pool.run(2, train_here, settings, str(data), str(plain))
+    took = pool.run(2, train_here, [*settings, *INSTRUMENTS], str(data), str(watched))
+    assert hashes(watched) == hashes(plain)
+    assert not (plain / "profiles").exists()
+
+    sent = (watched / "profiles" / "communication.txt").read_text()
+    assert "Total Latency(ms)" in sent
+    rows = [line.split() for line in sent.partition("all_reduce\n")[2].splitlines()]
+    reduced = list(itertools.takewhile(lambda row: len(row) == 7, rows))
+    assert sum(int(count) for _, _, count, *_ in reduced) == 48  # 12 steps: 2 of each engine
+    assert 0 < sum(float(total) for _, _, _, total, *_ in reduced) < took[0]
+
+    names = sorted(file.name for file in (watched / "profiles").glob("flops-*"))
+    assert names == ["flops-000000000000.txt", "flops-000000000064.txt"]
+    at_4, at_8 = ((watched / "profiles" / name).read_text() for name in names)
+    for text in (at_4, at_8):
+        assert "DeepSpeed Flops Profiler" in text
+        for part in (
+            "(encoder): Encoder",
+            "(decoder): Decoder",
+            "(key_encoder): ProganDualEncoder",
+        ):
+            assert part in text
+    assert operations(at_8) > 2 * operations(at_4) > 0
+
+
+def operations(text: str) -> float:
+    found = re.search(r"fwd MACs per GPU:\s+([\d.]+) (\w?)MACs", text)
+    assert found, text
+    return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6, "G": 1e9}[found[2]]
