@@ -8,10 +8,10 @@ from typing import List  # noqa: UP035 - KFP reads these spellings
 from kfp import dsl
 
 from pipelines.line import Size
-from pipelines.side_by_side import SMALL_DIGITS, Compared, Model, side_by_side
+from pipelines.side_by_side import Compared, Model, side_by_side, small_digits
 
 SIZES = (16, 32, 64)
-SMALL = {"presets": "digits", **SMALL_DIGITS}
+SMALL = {"presets": "digits", **small_digits(15_000)}
 
 
 @dsl.pipeline(

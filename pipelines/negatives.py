@@ -8,11 +8,11 @@ from typing import List  # noqa: UP035 - KFP reads these spellings
 from kfp import dsl
 
 from pipelines.line import Size
-from pipelines.side_by_side import SMALL_DIGITS, Compared, Model, side_by_side
+from pipelines.side_by_side import Compared, Model, side_by_side, small_digits
 
 NEGATIVES = (32, 128, 512, 2048, 8192)
 """The largest is what the presets of the paper use; it prints 8,096."""
-SMALL = {"preset": "digits", **SMALL_DIGITS}
+SMALL = {"preset": "digits", **small_digits(15_000)}
 
 
 @dsl.pipeline(

@@ -1,5 +1,6 @@
 """Several models trained and evaluated side by side on one shard set, and compared on one page."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,23 +10,6 @@ from pipelines.line import EXTRACTOR, Size, cut_images, prepare, train_and_evalu
 
 AT_ONCE = 2
 """Trainings that a cluster runs at the same time; one machine runs one after the other."""
-
-SMALL_DIGITS = {
-    "source": "sklearn:digits",
-    "name": "digits",
-    "resolution": 16,
-    "channels": 1,
-    "settings": [
-        (
-            "training.phases=["
-            '{"resolution": 4, "images": 2000, "batch_size": 32}, '
-            '{"resolution": 8, "images": 6000, "fade_images": 2000, "batch_size": 32}, '
-            '{"resolution": 16, "images": 12000, "fade_images": 2000, "batch_size": 32}]'
-        )
-    ],
-    "ranks": 2,
-}
-"""Parameters of a small form, with a preset of digits: 24,000 images for each model."""
 
 
 class Compared(NamedTuple):
@@ -45,6 +29,24 @@ class Model:
     """Configuration to start from: a name, or the pipeline's parameter."""
     variant: str = ""
     """Its own change to the configuration, as section.key=value."""
+
+
+def small_digits(images: int) -> dict[str, object]:
+    """Parameters of a small form, with a preset of digits: ``images`` shown to each model."""
+    part = images // 12
+    phases = [
+        {"resolution": 4, "images": part, "batch_size": 32},
+        {"resolution": 8, "images": 3 * part, "fade_images": part, "batch_size": 32},
+        {"resolution": 16, "images": 6 * part, "fade_images": part, "batch_size": 32},
+    ]
+    return {
+        "source": "sklearn:digits",
+        "name": "digits",
+        "resolution": 16,
+        "channels": 1,
+        "settings": [f"training.phases={json.dumps(phases)}"],
+        "ranks": 2,
+    }
 
 
 def side_by_side(

@@ -3,7 +3,7 @@
 from kfp import dsl
 
 from pipelines.line import Size
-from pipelines.side_by_side import SMALL_DIGITS, Compared, Model, side_by_side
+from pipelines.side_by_side import Compared, Model, side_by_side, small_digits
 
 
 @dsl.pipeline(name="dcvae-pair", description="For tests.")
@@ -32,5 +32,5 @@ def pair(
 if __name__ == "__main__":
     from pipelines.command_line import main
 
-    small = {key: value for key, value in SMALL_DIGITS.items() if key != "settings"}
+    small = {key: value for key, value in small_digits(12).items() if key != "settings"}
     main(pair, small={**small, "resolution": 8, "ranks": 1})
