@@ -97,10 +97,12 @@ def attribute_direction(model: Autoencoder, with_it: Tensor, without_it: Tensor)
     """
     if not len(with_it) or not len(without_it):
         raise UserError("a direction needs images with the attribute and images without it")
-    direction: Tensor = model.encode(with_it)[0].mean(dim=0) - model.encode(without_it)[0].mean(
-        dim=0
-    )
-    return direction
+    return direction_between(model.encode(with_it)[0], model.encode(without_it)[0])
+
+
+def direction_between(with_it: Tensor, without_it: Tensor) -> Tensor:
+    """The difference ``(d,)`` of the means of two sets of latents, ``(N, d)`` and ``(M, d)``."""
+    return with_it.mean(dim=0) - without_it.mean(dim=0)
 
 
 @torch.no_grad()

@@ -40,7 +40,8 @@ def tiles(images: Tensor, side: int | None = None) -> Tensor:
 def sheet(images: Tensor, columns: int, side: int | None = None, group: int = 0) -> Image.Image:
     """A contact sheet of ``images`` (float in [-1, 1]), row by row, as an RGBA picture.
 
-    ``group`` columns at a time stand close together, with wider gaps between the groups.
+    ``group`` columns at a time stand close together, with wider gaps between the groups. An image
+    of nothing but NaN leaves its place transparent.
     """
     pieces = tiles(images, side)
     count, _, height, width = pieces.shape
@@ -50,7 +51,7 @@ def sheet(images: Tensor, columns: int, side: int | None = None, group: int = 0)
     lefts = [sum(between[1 : i + 1]) + i * width for i in range(columns)]
     canvas = torch.zeros(4, -(-count // columns) * (height + gap) - gap, lefts[-1] + width)
     canvas = canvas.to(torch.uint8)
-    for i in range(count):
+    for i in images.isfinite().flatten(1).any(dim=1).nonzero().flatten().tolist():
         y, x = (i // columns) * (height + gap), lefts[i % columns]
         canvas[:3, y : y + height, x : x + width] = pieces[i]
         canvas[3, y : y + height, x : x + width] = 255
@@ -60,6 +61,17 @@ def sheet(images: Tensor, columns: int, side: int | None = None, group: int = 0)
 def pairs(inputs: Tensor, outputs: Tensor) -> Tensor:
     """Two batches ``(N, C, H, W)`` shuffled together: input, output, input, output …"""
     return torch.stack([inputs, outputs], dim=1).flatten(0, 1)
+
+
+def crossed(rows: Tensor, columns: Tensor, grid: Tensor) -> Tensor:
+    """``grid (R, K, C, H, W)`` with the images of its rows and columns beside it, row by row.
+
+    The result has ``(R + 1) · (K + 1)`` images; the corner is empty (NaN).
+    """
+    lines = [torch.full_like(columns[:1], torch.nan), columns]
+    for row, mixed in zip(rows, grid, strict=True):
+        lines += [row[None], mixed]
+    return torch.cat(lines)
 
 
 def png(picture: Image.Image) -> bytes:

@@ -61,18 +61,14 @@ def mix(
     """
     check_picture(out)
     check_images([*row, *column])
-    import torch
-
     import dcvae
     from dcvae import latent
+    from dcvae.pictures import crossed
 
     loaded = dcvae.load(model)
     rows, columns = read_images(row, loaded), read_images(column, loaded)
     grid = latent.mix(loaded, rows, columns, fraction, seed)
-    corner = torch.ones_like(columns[:1])
-    lines = [torch.cat([corner, columns])]
-    lines += [torch.cat([rows[i : i + 1], mixed]) for i, mixed in enumerate(grid)]
-    write_sheet(torch.cat(lines), out, columns=1 + len(column))
+    write_sheet(crossed(rows, columns, grid), out, columns=1 + len(column))
 
 
 def edit(

@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 340, 170
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 26
+NARROW = 34  # a mark's text is about as wide
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Curve:
     y: Sequence[float]
     marks: Sequence[tuple[float, str]] = ()
     """Places on the x axis with a label, such as where a resolution begins."""
+    dots: bool = False
+    """Whether each value is marked, because there are few."""
 
 
 def svg(curve: Curve) -> Markup:
@@ -46,8 +49,9 @@ def svg(curve: Curve) -> Markup:
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">',
         *_axes(x_low, x_high, y_low, y_high),
-        *(_mark(place(max(x, x_low), y_low)[0], text) for x, text in curve.marks if x <= x_high),
+        *_marks([(place(max(x, x_low), y_low)[0], t) for x, t in curve.marks if x <= x_high]),
         f'<path class="line" d="{path}"/>',
+        *(_dot(*place(x, y)) for x, y in (points if curve.dots else points[-1:])),
         "</svg>",
     ]
     return Markup("".join(parts))
@@ -87,16 +91,38 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 def _axes(x_low: float, x_high: float, y_low: float, y_high: float) -> list[str]:
     bottom = HEIGHT - BOTTOM
     parts = []
-    for share in (0.0, 0.5, 1.0):
-        y = bottom - share * (bottom - TOP)
-        value = number(y_low + share * (y_high - y_low))
+    for value in ticks(y_low, y_high):
+        y = round(bottom - (value - y_low) / (y_high - y_low) * (bottom - TOP), 1)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{value}</text>')
+        text = number(value)
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{text}</text>')
     for share, anchor in ((0.0, "start"), (1.0, "end")):
         x = LEFT + share * (WIDTH - LEFT - RIGHT)
-        value = images(x_low + share * (x_high - x_low))
-        parts.append(f'<text x="{x}" y="{HEIGHT - 8}" text-anchor="{anchor}">{value}</text>')
+        text = images(x_low + share * (x_high - x_low))
+        parts.append(f'<text x="{x}" y="{HEIGHT - 8}" text-anchor="{anchor}">{text}</text>')
     return parts
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Two to five round numbers between two others."""
+    rough = (high - low) / 4
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def _dot(x: float, y: float) -> str:
+    return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+
+
+def _marks(marks: Sequence[tuple[float, str]]) -> list[str]:
+    """The marks; where two stand close together, the first has no text."""
+    ends = [*(x for x, _ in marks), math.inf][1:]
+    return [
+        _mark(x, text if end - x > NARROW else "")
+        for (x, text), end in zip(marks, ends, strict=True)
+    ]
 
 
 def _mark(x: float, text: str) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dcvae.errors import UserError
 from dcvae.evaluation.distances import Features, extract, pixel_distance
+from dcvae.evaluation.drawing import Shown, examples_by_class
 from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.images import Images
 from dcvae.evaluation.perceptual import Perceptual, path_length
@@ -32,10 +33,8 @@ class Measured:
 
     metrics: dict[str, Metric] = field(default_factory=dict)
     probe: Probe | None = None
-    inputs: Tensor = field(default_factory=lambda: torch.empty(0))
-    """The first images of the split, float in [-1, 1], as shown in pictures."""
-    samples: Tensor = field(default_factory=lambda: torch.empty(0))
-    """As many from the prior."""
+    shown: Shown = field(default_factory=Shown)
+    """What pictures are drawn from."""
 
 
 @dataclass
@@ -82,6 +81,8 @@ class Measurement:
         self.found.metrics |= distances.metrics("sampling", sampled)
         self.found.metrics |= distances.metrics("reconstruction", reconstructed)
         if labels is not None and train_labels is not None and train_latents is not None:
+            self.found.shown.labels = labels[:SHOWN]
+            self.found.shown.examples = examples_by_class(train_latents, train_labels)
             self._probe(train_latents, train_labels, latents, labels)
         if self.perceptual:
             self._path_length(self.perceptual)
@@ -113,7 +114,7 @@ class Measurement:
         real = known or _joined(found.real)
         if known is None:
             self.reference.put(key, real)
-        self.found.inputs = torch.cat(found.shown)[:SHOWN]
+        self.found.shown.inputs = torch.cat(found.shown)[:SHOWN]
         self._add_image_distances(torch.cat(found.pixel), found.perceptual)
         latents, labels = torch.cat(found.latents), _cat(found.labels)
         return real, _joined(found.reconstructed), latents, labels
@@ -132,7 +133,7 @@ class Measurement:
                 yield to_uint8(images)
 
         features = extract(stream(), self.extractor, self._counter("samples"))
-        self.found.samples = torch.cat(shown)[:SHOWN]
+        self.found.shown.samples = torch.cat(shown)[:SHOWN]
         return features
 
     def _training_pass(

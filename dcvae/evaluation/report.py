@@ -1,30 +1,34 @@
 """The report: one self-contained HTML page with measures, pictures and how to use the model."""
 
 import base64
-import io
-import json
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from PIL import Image
 
 from dcvae.evaluation import charts
 from dcvae.evaluation.paper import compare
-from dcvae.evaluation.results import REPORT, Evaluation
-from dcvae.latent import interpolate
-from dcvae.pictures import pairs, png, sheet
-from dcvae.storage import NotFound, Storage, open_storage
+from dcvae.evaluation.results import REPORT, Evaluation, Metric
+from dcvae.storage import Storage
 
 if TYPE_CHECKING:
-    from dcvae.evaluation.measure import Measured
+    from dcvae.evaluation.drawing import Shown
     from dcvae.models import DCVAE
 
-LARGEST_TILE = 128
-STAGES = 6
-NOT_CURVES = ("images", "resolution", "fade", "data_wait_seconds")
+_TITLES = (
+    ("fid", "Fréchet Inception distance"),
+    ("kid", "Kernel Inception distance"),
+    ("is_", "Inception score"),
+    ("fd", "Fréchet distance"),
+    ("kd", "Kernel distance"),
+    ("precision", "Precision"),
+    ("recall", "Recall"),
+    ("pixel", "Pixel distance"),
+    ("perceptual", "Perceptual distance"),
+    ("ppl", "Perceptual path length"),
+    ("probe_error_mean", "Probe error"),
+    ("probe_error_ci95", "Probe error, 95 % interval"),
+)
 
 
 @cache
@@ -37,7 +41,13 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": charts.number, "data_uri": data_uri, "svg": charts.svg}
+    environment.filters |= {
+        "number": charts.number,
+        "images": charts.images,
+        "data_uri": data_uri,
+        "svg": charts.svg,
+        "title": title,
+    }
     return environment.get_template(name)
 
 
@@ -51,14 +61,18 @@ def write_report(
     evaluation: Evaluation,
     description: dict[str, Any],
     model: "DCVAE",
-    measured: "Measured",
+    shown: "Shown",
     source: Storage,
 ) -> None:
     """Writes ``report.html`` and the pictures that it shows, as PNG files, into ``place``."""
-    pictures = draw(model, measured)
-    for name, picture in pictures.items():
+    from dcvae.evaluation.drawing import STRENGTHS, draw
+    from dcvae.evaluation.history import history
+
+    pictures = draw(model, shown)
+    for name, picture in pictures.files.items():
         place.write(f"{name}.png", picture)
-    run = run_of(source)
+    classes = evaluation.confusion.classes if evaluation.confusion else []
+    device = next(model.parameters()).device
     page = template("report.html.j2").render(
         evaluation=evaluation,
         protocol=evaluation.protocol,
@@ -66,34 +80,39 @@ def write_report(
         dataset=evaluation.dataset,
         description=description,
         model=description["config"]["model"],
-        pictures=pictures,
-        shown=len(measured.samples),
-        curves=curves(run, evaluation.snapshot.images) if run else [],
-        stages=stages(run, evaluation.snapshot.images) if run else [],
-        comparison=compare(evaluation),
+        pictures=pictures.files,
+        edits=[(classes[start], classes[end]) for start, end in pictures.edits],
+        strengths=STRENGTHS,
+        history=history(source, evaluation.snapshot.images, shown.inputs, device),
+        comparison=compare(evaluation, description["config"]["model"]["latent_dim"]),
         cards=cards(evaluation),
+        sets=rows(evaluation)[0],
+        others=rows(evaluation)[1],
     )
     place.write(REPORT, page.encode())
 
 
-def draw(model: "DCVAE", measured: "Measured") -> dict[str, bytes]:
-    """The contact sheets by name, PNG; larger images are reduced to 128 px and fewer."""
-    resolution = measured.inputs.shape[-1]
-    side = min(max(64, resolution), LARGEST_TILE)
-    count = 64 if side <= 64 else 24
-    columns = 8 if side <= 64 else 6
-    inputs, samples = measured.inputs[: count // 2], measured.samples[:count]
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        outputs = model.reconstruct(inputs.to(device)).cpu()
-        rows = min(5, len(inputs) // 2)
-        a, b = inputs[:rows].to(device), inputs[rows : 2 * rows].to(device)
-        between = interpolate(model, a, b, steps=9).cpu().flatten(0, 1)
-    return {
-        "samples": png(sheet(samples, columns, side)),
-        "reconstructions": png(sheet(pairs(inputs, outputs), columns, side, group=2)),
-        "interpolation": png(sheet(between, 9, 96)),
-    }
+def title(name: str) -> str:
+    """A metric's name as people say it: ``fd_…_sampling`` is "Fréchet distance"."""
+    return next((title for start, title in _TITLES if name.startswith(start)), name)
+
+
+_KINDS = ("_sampling", "_reconstruction")
+
+
+def rows(evaluation: Evaluation) -> tuple[list[dict[str, Any]], dict[str, Metric]]:
+    """The measures as two tables: those of sets, by kind of image, and all others by name."""
+    sets: dict[str, dict[str, Any]] = {}
+    others = {}
+    for name, metric in evaluation.metrics.items():
+        kind = next((kind for kind in _KINDS if name.endswith(kind)), None)
+        if kind is None:
+            others[name] = metric
+        else:
+            row = sets.setdefault(name.removesuffix(kind), {"names": [], "any": metric})
+            row["names"].append(name)
+            row[kind[1:]] = metric
+    return list(sets.values()), others
 
 
 def cards(evaluation: Evaluation) -> list[dict[str, str]]:
@@ -122,52 +141,4 @@ def cards(evaluation: Evaluation) -> list[dict[str, str]]:
                 f"± {100 * evaluation.metrics['probe_error_ci95'].value:.1f} %, linear classifier"
             )
         found.append({"label": label, "value": value, "below": below})
-    return found
-
-
-def run_of(snapshot: Storage) -> Storage | None:
-    """The run folder that a snapshot lies in, if it still lies in one."""
-    run, _, place = snapshot.uri.rstrip("/").rpartition("/snapshots/")
-    if not run or "/" in place:
-        return None
-    storage = open_storage(run)
-    return storage if storage.stat("metrics.jsonl") else None
-
-
-def curves(run: Storage, images: int) -> list[charts.Curve]:
-    """What ``metrics.jsonl`` says of the first ``images`` images; marks: a resolution begins."""
-    try:
-        lines = [json.loads(line) for line in run.read_text("metrics.jsonl").splitlines() if line]
-    except (NotFound, ValueError):
-        return []
-    lines = [line for line in lines if line["images"] <= images]
-    marks: list[tuple[float, str]] = []
-    for line in lines:
-        if f"{line['resolution']:.0f}px" not in [text for _, text in marks]:
-            marks.append((line["images"], f"{line['resolution']:.0f}px"))
-    names = [name for line in lines for name in line if name not in NOT_CURVES]
-    found = []
-    for name in dict.fromkeys(names):
-        points = [(line["images"], line[name]) for line in lines if name in line]
-        x, y = zip(*points, strict=True)
-        found.append(charts.Curve(name.replace("_", " "), x, y, marks if len(marks) > 1 else ()))
-    return found
-
-
-def stages(run: Storage, images: int) -> list[dict[str, Any]]:
-    """A few of the run's sample sheets of up to ``images`` images, as small PNGs."""
-    last = f"samples/{images:012d}.png"
-    keys = [info.key for info in run.list("samples/")]
-    keys = [key for key in keys if re.fullmatch(r"samples/\d{12}\.png", key) and key <= last]
-    if not keys:
-        return []
-    steps = min(STAGES, len(keys))
-    chosen = [keys[round(i * (len(keys) - 1) / max(1, steps - 1))] for i in range(steps)]
-    found = []
-    for key in dict.fromkeys(chosen):
-        picture = Image.open(io.BytesIO(run.read(key)))
-        half = picture.crop((0, 0, picture.width // 2, picture.height // 2))
-        half.thumbnail((272, 272))
-        shown = int(key.removeprefix("samples/").removesuffix(".png"))
-        found.append({"images": shown, "png": png(half)})
     return found

@@ -51,8 +51,8 @@ def evaluate(
 ) -> Evaluation:
     """Measures a snapshot on a split and writes ``evaluation.json`` and ``report.html``.
 
-    Writes ``samples.png``, ``reconstructions.png`` and ``interpolation.png`` too. When ``out``
-    already holds the result of the same weights, data and protocol, it is returned as it is.
+    The report's pictures are written beside it as PNG files. When ``out`` already holds the result
+    of the same weights, data and protocol, it is returned as it is.
 
     Args:
         snapshot: URI of a snapshot, a registered version or model.
@@ -128,7 +128,7 @@ def evaluate(
         seconds=round(time.monotonic() - began, 1),
     )
     place.delete(RESULT)  # of another protocol or other weights: no longer true of what follows
-    write_report(place, evaluation, description, model, measured, source)
+    write_report(place, evaluation, description, model, measured.shown, source)
     place.write(RESULT, _json(evaluation))
     return evaluation
 

@@ -5,47 +5,41 @@ from pathlib import Path
 
 import pytest
 import torch
+from playwright.sync_api import Browser
 
 from dcvae.errors import UserError
 from dcvae.evaluation.comparison import compare_evaluations
-from dcvae.evaluation.results import Dataset, Evaluation, Metric, Protocol, Snapshot
 from dcvae.pictures import png, sheet
 
-PROTOCOL = {
-    "dataset_fingerprint": "f" * 64,
-    "split": "test",
-    "samples": 360,
-    "resolution": 8,
-    "extractor": "efficientnet-lite0",
-    "extractor_sha256": "5" * 64,
-    "extractor_input": 64,
-    "latent_clamp": None,
-    "perceptual": None,
-    "seed": 0,
-}
+from .pages import check_page, check_sandboxed
+from .written import metric, write_evaluation
 
 
-def write(folder: Path, distance: float, recall: float, **changes: object) -> str:
-    common = {"samples": 360, "split": "test", "definition": "a test's"}
-    evaluation = Evaluation(
-        snapshot=Snapshot(
-            uri="x", weights_sha256="0" * 64, images=1, resolution=8, preset="p", method="vae"
-        ),
-        dataset=Dataset(uri="x", name="digits", fingerprint="f" * 64),
-        protocol=Protocol(**{**PROTOCOL, **changes}),
-        metrics={
-            "fd": Metric(value=distance, floor=3.0, **common),
-            "recall": Metric(value=recall, better="higher", **common),
-        },
-        confusion=None,
-        versions={},
-        created_at="2026-01-01T00:00:00+00:00",
-        seconds=1.0,
-    )
-    folder.mkdir()
-    (folder / "evaluation.json").write_text(evaluation.model_dump_json())
+def write(folder: Path, distance: float, recall: float, **protocol: object) -> str:
+    metrics = {"fd": metric(distance, floor=3.0), "recall": metric(recall, better="higher")}
+    place = write_evaluation(folder, metrics, **protocol)
     (folder / "samples.png").write_bytes(png(sheet(torch.zeros(4, 1, 8, 8), 2)))
-    return str(folder)
+    return place
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A comparison of four methods, and one of a sweep."""
+    folder = tmp_path_factory.mktemp("pages")
+    methods = {name: write(folder / name, 7.0, 0.5) for name in ("vae", "vae_gan", "c", "dcvae")}
+    sweep = {str(n): write(folder / str(n), 100.0 / n, 0.5) for n in (8, 64, 512)}
+    compare_evaluations(methods, str(folder / "methods-page"), "Four methods")
+    compare_evaluations(sweep, str(folder / "sweep-page"), "Negatives", sweep="negatives")
+    return {name: folder / f"{name}-page" / "comparison.html" for name in ("methods", "sweep")}
+
+
+@pytest.mark.parametrize(("name", "images", "drawings"), [("methods", 4, 0), ("sweep", 3, 2)])
+def test_the_page_in_a_browser(
+    browser: Browser, pages: dict[str, Path], name: str, images: int, drawings: int
+) -> None:
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        check_page(browser, pages[name], width, scheme, images, drawings)
+    check_sandboxed(browser, pages[name], images, drawings)
 
 
 def test_a_table_names_the_best_of_each_row(tmp_path):

@@ -1,17 +1,15 @@
 """The report in a real browser: whole, silent, and asking nobody for anything."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
 
 from dcvae.data.manifest import load_manifest
 from dcvae.data.shard import shard
 from dcvae.evaluation import evaluate
-from dcvae.evaluation.charts import Curve, svg
+from dcvae.evaluation.charts import Curve, svg, ticks
 from dcvae.evaluation.paper import compare
 from dcvae.evaluation.results import Evaluation
 from dcvae.models import DCVAE
@@ -20,17 +18,9 @@ from dcvae.presets import resolve
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-BROKEN = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+from .pages import check_page, check_sandboxed, opened
+
+IMAGES, DRAWINGS = 7, 3
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +32,11 @@ def report(tmp_path_factory) -> tuple[Path, Evaluation]:
     model = DCVAE(resolve("smoke")).eval()
     manifest = load_manifest(open_storage(data))
     dataset = {"uri": data, "name": manifest.name, "fingerprint": manifest.fingerprint}
-    save_snapshot(run.child("snapshots", "000000000192"), model, images=192, dataset=dataset)
+    for images, resolution in ((96, 4), (192, 8)):
+        model.grow_to(resolution, 1.0)
+        place = run.child("snapshots", f"{images:012d}")
+        save_snapshot(place, model, images=images, dataset=dataset)
+    run.write("snapshots/000000000150/config.json", b"{}")  # damaged: not measured
     lines = [
         {"images": i, "resolution": 4 if i < 96 else 8, "fade": 1.0, "kl": 1 / i, "gan": 0.5 * i}
         for i in range(32, 193, 32)
@@ -56,51 +50,14 @@ def report(tmp_path_factory) -> tuple[Path, Evaluation]:
     return folder / "out" / "report.html", result
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.fail("the report is opened in Chromium: install it, or run make test, which does")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-def opened(browser: Browser, width: int, scheme: str = "light"):
-    """A page that notes every complaint and every request."""
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    noted: list[str] = []
-    page.on("console", lambda message: noted.append(f"console: {message.text}"))
-    page.on("pageerror", lambda error: noted.append(f"error: {error}"))
-    page.on("request", lambda r: noted.append(r.url) if r.url.startswith(("http", "ws")) else None)
-    page.on("requestfailed", lambda request: noted.append(f"failed: {request.url[:80]}"))
-    return page, noted
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_report_is_whole_at_every_width_and_in_both_schemes(browser, report, width, scheme):
-    page, noted = opened(browser, width, scheme)
-    page.goto(report[0].as_uri())
-    assert page.evaluate("document.images.length") == 5
-    assert page.evaluate(BROKEN) == 0
-    assert page.evaluate("document.querySelectorAll('.curves svg').length") == 2
-    assert page.evaluate(WIDER) <= 0
-    assert noted == []
-    page.close()
+    check_page(browser, report[0], width, scheme, IMAGES, DRAWINGS)
 
 
 def test_the_report_shows_in_a_sandboxed_frame(browser, report):
-    page, noted = opened(browser, 900)
-    page.set_content('<iframe sandbox="allow-scripts" width="860" height="700"></iframe>')
-    page.evaluate("html => document.querySelector('iframe').srcdoc = html", report[0].read_text())
-    frame = page.frame_locator("iframe")
-    frame.locator("footer").wait_for()
-    inner = page.frames[1]
-    assert inner.evaluate("document.images.length") == 5
-    assert inner.evaluate(BROKEN) == 0
-    assert noted == []
-    page.close()
+    check_sandboxed(browser, report[0], IMAGES, DRAWINGS)
 
 
 def test_text_stands_out_from_its_ground_in_both_schemes(browser, report):
@@ -110,28 +67,27 @@ def test_text_stands_out_from_its_ground_in_both_schemes(browser, report):
         return .2126 * r + .7152 * g + .0722 * b };
       const ground = e => { for (; e; e = e.parentElement) {
         const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(', 0)')) return c } };
-      const texts = [...document.querySelectorAll('p, h1, h2, b, span, dt, dd, code')];
+      const kinds = 'p, h1, h3, b, span, dt, dd, code, small, li, th';
+      const texts = [...document.querySelectorAll(kinds)];
       return Math.min(...texts.map(e => {
         const [a, b] = [luminance(getComputedStyle(e).color), luminance(ground(e))];
         return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) })) }"""
     for scheme in ("light", "dark"):
-        page, _ = opened(browser, 1280, scheme)
-        page.goto(report[0].as_uri())
-        assert page.evaluate(contrast) >= 4.5
-        page.close()
+        with opened(browser, 1280, scheme) as (page, _):
+            page.goto(report[0].as_uri())
+            assert page.evaluate(contrast) >= 4.5
 
 
 def test_it_can_be_read_without_eyes_or_mouse(browser, report):
-    page, _ = opened(browser, 390)
-    page.goto(report[0].as_uri())
-    assert page.evaluate("[...document.images].every(i => i.alt.length > 20)")
-    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.ariaLabel)")
-    assert page.evaluate("document.querySelectorAll('h1').length") == 1
-    scrolling = "[...document.querySelectorAll('.scroll, pre')]"
-    assert page.evaluate(f"{scrolling}.length > 2 && {scrolling}.every(e => e.tabIndex == 0)")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')")
-    page.close()
+    with opened(browser, 390) as (page, _):
+        page.goto(report[0].as_uri())
+        assert page.evaluate("[...document.images].every(i => i.alt.length > 20)")
+        assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.ariaLabel)")
+        assert page.evaluate("document.querySelectorAll('h1').length") == 1
+        scrolling = "[...document.querySelectorAll('.scroll, pre')]"
+        assert page.evaluate(f"{scrolling}.length > 2 && {scrolling}.every(e => e.tabIndex == 0)")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')")
 
 
 def test_names_are_shown_not_interpreted(report):
@@ -157,25 +113,38 @@ def test_every_metric_is_in_the_table(report):
 
 def test_the_papers_figures_stand_only_where_the_protocol_allows(report):
     ours = report[1]
-    assert compare(ours).rows == ()
-    assert "no figures for digits" in compare(ours).statement
+    assert compare(ours, 8).rows == ()
+    assert "no figures for digits" in compare(ours, 8).statement
 
-    def other(name: str, extractor: str, metric: str) -> Evaluation:
-        return ours.model_copy(
+    def beside(name: str, metric: str, resolution: int = 32, latent_dim: int = 128, **how: str):
+        protocol = {"resolution": resolution, "extractor": how.get("extractor", "inception-v3")}
+        snapshot = {"method": how.get("method", "dcvae")}
+        other = ours.model_copy(
             update={
                 "dataset": ours.dataset.model_copy(update={"name": name}),
-                "protocol": ours.protocol.model_copy(update={"extractor": extractor}),
+                "protocol": ours.protocol.model_copy(update=protocol),
+                "snapshot": ours.snapshot.model_copy(update=snapshot),
                 "metrics": {metric: ours.metrics["pixel_distance"]},
             }
         )
+        found = compare(other, latent_dim)
+        return [(figure.value, figure.table) for figure, _ in found.rows], found.statement
 
-    ourselves = compare(other("CIFAR10", "efficientnet-lite0", "fd_efficientnet_lite0_sampling"))
-    assert ourselves.rows == ()
-    assert "another quantity" in ourselves.statement
-    allowed = compare(other("CIFAR10", "inception-v3", "fid_sampling"))
-    assert [(figure.value, figure.table) for figure, _ in allowed.rows] == [(17.9, "Table 1")]
-    latents = compare(other("MNIST", "efficientnet-lite0", "probe_error_mean"))
-    assert [figure.table for figure, _ in latents.rows] == ["Table 5"] * 3
+    assert beside("CIFAR10", "fid_sampling")[0] == [(17.9, "Table 1")]
+    assert beside("CIFAR10", "fid_sampling", method="vae")[0] == [(115.8, "Table 1")]
+    assert beside("LSUN bedroom", "fid_sampling", 128)[0] == [(14.3, "Table 3")]
+    assert beside("mnist", "probe_error_mean", latent_dim=32)[0] == [(0.0127, "Table 5")]
+    efficientnet = "fd_efficientnet_lite0_sampling"
+    rows, statement = beside("CIFAR10", efficientnet, extractor="efficientnet-lite0")
+    assert rows == []
+    assert "another quantity" in statement
+    for rows, statement in (
+        beside("CelebA", "fid_sampling", 64),
+        beside("mnist", "probe_error_mean", latent_dim=8),
+        beside("STL10", "fid_sampling", method="vae"),
+    ):
+        assert rows == []
+        assert "other models" in statement
 
 
 def test_a_curve_survives_odd_values():
@@ -185,3 +154,9 @@ def test_a_curve_survives_odd_values():
     assert "a &lt;loss&gt;" in drawing
     assert svg(Curve("one point", [1], [1.0])) == ""
     assert "<path" in svg(Curve("flat", [1, 2], [3.0, 3.0]))
+
+
+def test_ticks_are_round_and_inside():
+    assert ticks(0.0128, 0.0320) == [0.015, 0.02, 0.025, 0.03]
+    assert ticks(-0.57, 0.43) == [-0.5, -0.25, 0.0, 0.25]
+    assert ticks(17.2, 46.1) == [20, 30, 40]

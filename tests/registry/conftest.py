@@ -6,16 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.evaluation.results import (
-    RESULT,
-    Dataset,
-    Evaluation,
-    Metric,
-    Protocol,
-    Snapshot,
-)
 from dcvae.presets import resolve as preset
 from dcvae.snapshot import CONFIG, WEIGHTS
+from tests.evaluation import written
+from tests.evaluation.written import metric
 
 FD = "fd_efficientnet_lite0_sampling"
 
@@ -43,43 +37,8 @@ def write_evaluation(
     values: dict[str, float] | None = None,
     **protocol: object,
 ) -> str:
-    sha256 = hashlib.sha256(weights).hexdigest()
-    settings = {
-        "dataset_fingerprint": "f" * 64,
-        "split": "test",
-        "samples": 360,
-        "resolution": 8,
-        "extractor": "efficientnet-lite0",
-        "extractor_sha256": "5" * 64,
-        "extractor_input": 64,
-        "latent_clamp": None,
-        "perceptual": None,
-        "seed": 0,
-        **protocol,
-    }
-    metrics = {
-        name: Metric(value=value, samples=360, split="test", definition="a test's")
-        for name, value in (values or {FD: 100.0}).items()
-    }
-    evaluation = Evaluation(
-        snapshot=Snapshot(
-            uri="s3://runs/x",
-            weights_sha256=sha256,
-            images=128,
-            resolution=8,
-            preset="smoke",
-            method="dcvae",
-        ),
-        dataset=Dataset(uri="s3://data/digits", name="digits", fingerprint="f" * 64),
-        protocol=Protocol(**settings),
-        metrics=metrics,
-        confusion=None,
-        versions={},
-        created_at="2026-01-01T00:00:00+00:00",
-        seconds=1.0,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(evaluation.model_dump_json())
+    metrics = {name: metric(value) for name, value in (values or {FD: 100.0}).items()}
+    written.write_evaluation(folder, metrics, hashlib.sha256(weights).hexdigest(), **protocol)
     (folder / "report.html").write_text("<!doctype html>")
     return str(folder)
 

@@ -1,0 +1,159 @@
+"""How a model came to be: what its run folder tells, if the snapshot still lies in one."""
+
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from dcvae.errors import UserError
+from dcvae.evaluation.charts import Curve
+from dcvae.evaluation.distances import pixel_distance
+from dcvae.pictures import png
+from dcvae.snapshot import CONFIG, load_snapshot
+from dcvae.storage import NotFound, Storage, open_storage
+
+STAGES = 6
+_SPEED = ("images_per_second",)
+_NOT_CURVES = ("images", "resolution", "fade", "data_wait_seconds")
+_NAMES = {
+    "kl": "KL divergence",
+    "kl_contrastive": "KL divergence, contrastive phase",
+    "gan_discriminator": "GAN, discriminator",
+    "gan_generator": "GAN, encoder and decoder",
+    "instance_low": "Instance, lower layer",
+    "instance_high": "Instance, higher layer",
+    "accuracy_low": "Accuracy, lower layer",
+    "accuracy_high": "Accuracy, higher layer",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Samples after so many images of training."""
+
+    images: int
+    resolution: int | None
+    png: bytes
+
+
+@dataclass(frozen=True)
+class History:
+    """Curves by group, and samples from beginning to end; empty without a run folder."""
+
+    groups: dict[str, list[Curve]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+
+
+def history(snapshot: Storage, images: int, inputs: Tensor, device: torch.device) -> History:
+    """What the run of a snapshot did up to ``images`` images.
+
+    Args:
+        inputs: held-out images, float in [-1, 1] ``(N, C, r, r)``, on which the run's snapshots are
+            measured again.
+    """
+    run = run_of(snapshot)
+    if run is None:
+        return History()
+    lines = _lines(run, images)
+    groups = _groups(lines)
+    measured = _measured(run, images, inputs, device, _marks(lines))
+    if measured:
+        groups = {"Measures": [measured], **groups}
+    return History(groups, _steps(run, images, lines))
+
+
+def run_of(snapshot: Storage) -> Storage | None:
+    """The run folder that a snapshot lies in, if it still lies in one."""
+    run, _, place = snapshot.uri.rstrip("/").rpartition("/snapshots/")
+    if not run or "/" in place:
+        return None
+    storage = open_storage(run)
+    return storage if storage.stat("metrics.jsonl") else None
+
+
+def _lines(run: Storage, images: int) -> list[dict[str, Any]]:
+    """The log of the first ``images`` images."""
+    try:
+        lines = [json.loads(line) for line in run.read_text("metrics.jsonl").splitlines() if line]
+    except (NotFound, ValueError):
+        return []
+    return [line for line in lines if line["images"] <= images]
+
+
+def _marks(lines: list[dict[str, Any]]) -> list[tuple[float, str]]:
+    """Where each resolution begins; nothing when there is only one."""
+    begins: dict[int, float] = {}
+    for line in lines:
+        begins.setdefault(int(line["resolution"]), line["images"])
+    return [(at, f"{side} px") for side, at in begins.items()] if len(begins) > 1 else []
+
+
+def _groups(lines: list[dict[str, Any]]) -> dict[str, list[Curve]]:
+    """The logged quantities as curves: losses, accuracies, speed."""
+    names = dict.fromkeys(name for line in lines for name in line if name not in _NOT_CURVES)
+    groups: dict[str, list[Curve]] = {"Losses": [], "Accuracy": [], "Speed": []}
+    for name in names:
+        points = [(line["images"], line[name]) for line in lines if name in line]
+        x, y = zip(*points, strict=True)
+        shown = _NAMES.get(name, name.replace("_", " ").capitalize())
+        curve = Curve(shown, x, y, _marks(lines))
+        accuracy = name.startswith("accuracy")
+        groups["Speed" if name in _SPEED else "Accuracy" if accuracy else "Losses"].append(curve)
+    return {name: curves for name, curves in groups.items() if curves}
+
+
+@torch.no_grad()
+def _measured(
+    run: Storage,
+    images: int,
+    inputs: Tensor,
+    device: torch.device,
+    marks: list[tuple[float, str]],
+) -> Curve | None:
+    """Pixel distance of ``inputs``, at their full resolution, for some of the run's snapshots.
+
+    What a snapshot of a lower resolution makes is enlarged (bilinear) before it is compared.
+    """
+    pattern = rf"snapshots/(\d{{12}})/{re.escape(CONFIG)}"
+    found = (re.fullmatch(pattern, info.key) for info in run.list("snapshots/"))
+    counts = [int(match[1]) for match in found if match and int(match[1]) <= images]
+    points = []
+    for count in _evenly(sorted(counts)):
+        try:
+            model = load_snapshot(run.child("snapshots", f"{count:012d}"), str(device))
+        except UserError:
+            continue  # a damaged snapshot of the past says nothing about this one
+        small = F.interpolate(inputs.to(device), (model.resolution,) * 2, mode="area")
+        outputs = F.interpolate(model.reconstruct(small), inputs.shape[-2:], mode="bilinear")
+        points.append((count, float(pixel_distance(inputs, outputs.cpu()).mean())))
+    if len(points) < 2:
+        return None
+    x, y = zip(*points, strict=True)
+    return Curve("Pixel distance of held-out images", x, y, marks, dots=True)
+
+
+def _steps(run: Storage, images: int, lines: list[dict[str, Any]]) -> list[Step]:
+    """A quarter of some of the run's sample sheets, as small PNGs."""
+    keys = (re.fullmatch(r"samples/(\d{12})\.png", info.key) for info in run.list("samples/"))
+    counts = sorted(int(key[1]) for key in keys if key and int(key[1]) <= images)
+    found = []
+    for count in _evenly(counts):
+        picture = Image.open(io.BytesIO(run.read(f"samples/{count:012d}.png")))
+        quarter = picture.crop((0, 0, picture.width // 2, picture.height // 2))
+        quarter.thumbnail((272, 272))
+        sides = [int(line["resolution"]) for line in lines if line["images"] <= count]
+        found.append(Step(count, sides[-1] if sides else None, png(quarter)))
+    return found
+
+
+def _evenly(counts: list[int]) -> list[int]:
+    """The first, the last, and what lies evenly between, 6 in all."""
+    steps = min(STAGES, len(counts))
+    chosen = [counts[round(i * (len(counts) - 1) / max(1, steps - 1))] for i in range(steps)]
+    return list(dict.fromkeys(chosen))
