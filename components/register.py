@@ -11,6 +11,7 @@ from components.base import step
 def register(
     snapshot: str,
     evaluation: str,
+    data: str,
     storage: str,
     name: str,
     maximum: Dict[str, float],  # noqa: UP006
@@ -20,11 +21,13 @@ def register(
 ) -> str:
     """Register a model; it becomes the champion if it passes the gate.
 
-    The gate: no metric above its maximum, and none worse than the present champion's.
+    The gate: no metric above its maximum, and none worse than the present champion's, which is
+    measured again where it was measured on other images than these.
 
     Args:
         snapshot: URI of the model.
         evaluation: URI of its evaluation.
+        data: URI of the shard set of the evaluation.
         storage: root for everything the pipeline writes.
         name: name of the model in the registry.
         maximum: metric name to the largest value a champion may have.
@@ -46,7 +49,7 @@ def register(
     with running_step():
         limits = {metric: float(value) for metric, value in maximum.items()}
         registry, lineage = registry_uri(storage), {"pipeline_run": run}
-        done = add(snapshot, evaluation, registry, name, limits, lineage)
+        done = add(snapshot, evaluation, registry, name, limits, lineage, data)
         place = "the champion" if done.champion else "not the champion"
         print(f"version {done.version} is {place}: {done.reason}")
         content = open_storage(resolve(done.uri))

@@ -60,11 +60,11 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     snapshot = f"{root}/runs/r/snapshots/000000000000"
     dataset = {"uri": data, "name": "digits", "fingerprint": "0" * 64}
     save_snapshot(open_storage(snapshot), DCVAE(resolve("smoke")), images=0, dataset=dataset)
-    common = {"snapshot": snapshot, "storage": root}
+    common = {"snapshot": snapshot, "data": data, "storage": root}
     measured = run(
         where,
         "evaluate",
-        {**common, "data": data, "samples": 40},
+        {**common, "samples": 40},
         {"metrics": "Metrics", "confusion": "ClassificationMetrics", "report": "HTML"},
     )
     evaluation = measured["parameterValues"]["Output"]
