@@ -35,17 +35,16 @@ def compare(
     """
     from pathlib import Path
 
-    from dcvae.evaluation.comparison import PAGE, TABLE, compare_evaluations, labelled
+    from dcvae.evaluation.comparison import PAGE, TABLE, compare_models
     from dcvae.launch.step import running_step
     from dcvae.places import comparison_uri
     from dcvae.storage import open_storage
 
     with running_step():
         out = comparison_uri(storage, name, evaluations)
-        by_label = labelled(evaluations, varied)
-        over = varied.rpartition(".")[2] if sweep else None
-        compare_evaluations(by_label, out, title, sweep=over)
-        print(f"{varied}: {', '.join(by_label)}")
+        measured = compare_models(evaluations, varied, out, title, sweep=sweep)
+        for metric, row in measured.items():
+            print(f"{metric}: {', '.join(f'{label} {value:.4g}' for label, value in row.items())}")
         Path(report.path).write_bytes(open_storage(out).read(PAGE))
         Path(table.path).write_bytes(open_storage(out).read(TABLE))
     return out

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from dcvae.errors import UserError
 from dcvae.evaluation import charts
+from dcvae.evaluation.paper import Comparison, Figure, compare
 from dcvae.evaluation.results import Evaluation, read_evaluation
 from dcvae.storage import NotFound, Storage, open_storage
 
 PAGE, RESULT, TABLE = "comparison.html", "comparison.json", "comparison.md"
 PICTURES = ("samples", "reconstructions")
+TABULATED = ("objective.method", "model.latent_dim")
+"""What tables of the paper vary (1 and 5); its Figure 11 has no numbers."""
 
 
 def compare_evaluations(
@@ -19,6 +23,7 @@ def compare_evaluations(
     title: str,
     *,
     sweep: str | None = None,
+    printed: Mapping[str, Comparison] = MappingProxyType({}),
 ) -> dict[str, dict[str, float]]:
     """Writes ``comparison.html``, ``comparison.json`` and ``comparison.md`` into ``out``.
 
@@ -26,6 +31,7 @@ def compare_evaluations(
         evaluations: label → URI of an evaluation's folder, in the order of the table.
         sweep: what the labels are values of, such as "negatives"; then they are numbers, and
             every measure is drawn over them.
+        printed: label → what the paper says of this model.
 
     Returns:
         Metric → label → value.
@@ -54,6 +60,8 @@ def compare_evaluations(
         evaluations=found,
         pictures={name: _pictures(places, name) for name in PICTURES},
         curves=_curves(table, sweep) if sweep else [],
+        printed=_printed(printed),
+        statements=list(dict.fromkeys(each.statement for each in printed.values())),
     )
     place = open_storage(out)
     place.write(PAGE, page.encode())
@@ -62,33 +70,64 @@ def compare_evaluations(
     return table
 
 
-def labelled(evaluations: Sequence[str], setting: str) -> dict[str, str]:
-    """Label → URI, in the given order; the label is what each model's own configuration says.
+def compare_models(
+    evaluations: Sequence[str], varied: str, out: str, title: str, *, sweep: bool = False
+) -> dict[str, dict[str, float]]:
+    """As :func:`compare_evaluations`, of evaluations whose models are still where they were.
+
+    What labels a model, and which of the paper's figures stand beside it, is read from its own
+    configuration.
 
     Args:
-        evaluations: URIs of evaluations' folders, whose snapshots still are where they were.
-        setting: what distinguishes them, such as ``objective.method``.
+        evaluations: URIs of evaluations' folders, in the order of the table.
+        varied: the setting in which the models differ, such as ``objective.method``.
+        sweep: its values are numbers, and every measure is drawn over them.
 
     Raises:
-        UserError: a missing evaluation or snapshot, an unknown setting, or two with one label.
+        UserError: as there; also a missing model, an unknown setting, or two with one value of it.
     """
     from dcvae.registry import resolve
     from dcvae.snapshot import describe_snapshot
 
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    printed: dict[str, Comparison] = {}
     for uri in evaluations:
-        snapshot = read_evaluation(open_storage(uri)).snapshot.uri
-        value: Any = describe_snapshot(open_storage(resolve(snapshot)))["config"]
-        for key in setting.split("."):
-            if not isinstance(value, dict) or key not in value:
-                raise UserError(f"there is no setting {setting!r} in the configuration of a model")
-            value = value[key]
-        if str(value) in found:
+        evaluation = read_evaluation(open_storage(uri))
+        config = describe_snapshot(open_storage(resolve(evaluation.snapshot.uri)))["config"]
+        label = str(_setting(config, varied))
+        if label in labels:
             raise UserError(
-                f"{found[str(value)]} and {uri} both have {setting}={value}; "
-                "compare models that differ in it"
+                f"{labels[label]} and {uri} both have {varied}={label}; compare models that "
+                "differ in it"
             )
-        found[str(value)] = uri
+        labels[label] = uri
+        printed[label] = _beside(evaluation, config, varied)
+    over = varied.rpartition(".")[2] if sweep else None
+    return compare_evaluations(labels, out, title, sweep=over, printed=printed)
+
+
+def _beside(evaluation: Evaluation, config: Any, varied: str) -> Comparison:
+    """What the paper says of this model, where one of its tables varies the same."""
+    if varied in TABULATED:
+        return compare(evaluation, int(config["model"]["latent_dim"]))
+    return Comparison((), f"The paper prints no figures for values of {varied}.")
+
+
+def _setting(config: Any, name: str) -> Any:
+    value = config
+    for key in name.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(f"there is no setting {name!r} in the configuration of a model")
+        value = value[key]
+    return value
+
+
+def _printed(printed: Mapping[str, Comparison]) -> dict[str, dict[str, Figure]]:
+    """Metric → label → the paper's figure."""
+    found: dict[str, dict[str, Figure]] = {}
+    for label, comparison in printed.items():
+        for figure, _ in comparison.rows:
+            found.setdefault(figure.metric, {})[label] = figure
     return found
 
 
