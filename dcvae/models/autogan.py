@@ -70,7 +70,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, resolution: int, fade: float) -> Tensor:
         """Map latents [N, D] to images [N, C, 32, 32] in [-1, 1]."""
-        x = self.dense(z).unflatten(1, (-1, 4, 4))
+        x = self.dense(z).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)
         skip1, x = self.cell1(x, [])
         skip2, x = self.cell2(x, [skip1])
         _, x = self.cell3(x, [skip1, skip2])
