@@ -11,15 +11,17 @@ SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /build
 RUN python -m venv /opt/dcvae
 COPY requirements.lock constraints.txt ./
-# Without PyTorch from the lock go the CUDA libraries that its wheel needs, and Triton.
+# What only tests and linters need stays out; with PyTorch's CPU builds, so do PyTorch from the lock
+# with the CUDA libraries that its wheel needs, and Triton.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    cp requirements.lock wanted.lock; \
+    without='boto3-stubs|botocore-stubs|hypothesis|kubectl-|kubernetes-validate|mypy|playwright|pytest|ruff|types-'; \
     if [ -n "$TORCH_INDEX" ]; then \
-      awk '/^[a-z]/ { keep = !/^(nvidia-|cuda-|triton|torch==|torchvision==)/ } keep' \
-        requirements.lock > wanted.lock; \
+      without="$without|nvidia-|cuda-|triton|torch==|torchvision=="; \
       grep -E '^(torch|torchvision)==' constraints.txt | sed 's/$/+cpu/' > torch.txt; \
       /opt/dcvae/bin/pip install --no-deps --index-url "$TORCH_INDEX" --requirement torch.txt; \
     fi; \
+    awk -v without="^($without)" '/^[a-z]/ { keep = $0 !~ without } keep' \
+      requirements.lock > wanted.lock; \
     /opt/dcvae/bin/pip install --no-deps --require-hashes --requirement wanted.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY dcvae dcvae
