@@ -30,6 +30,8 @@ def main(folder: Path, task: str) -> None:
     (folder / f"agent-{rank}").write_text(str(os.getppid()))
     if task == "wait":
         time.sleep(120)
+    while not (folder / "agent-0").exists():  # the first rank is stopped when another fails
+        time.sleep(0.05)
     if task == "fail" and rank == 1:
         print("about to fail", file=sys.stderr)
         sys.exit(3)
