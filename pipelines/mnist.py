@@ -11,7 +11,7 @@ from pipelines.line import Size
 from pipelines.side_by_side import Compared, Model, side_by_side, small_digits
 
 SIZES = (16, 32, 64)
-SMALL = {"presets": "digits", **small_digits(15_000)}
+SMALL = {"presets": "digits", **small_digits(24_000)}
 
 
 @dsl.pipeline(

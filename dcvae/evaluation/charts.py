@@ -13,7 +13,7 @@ NARROW = 34  # a mark's text is about as wide
 
 @dataclass(frozen=True)
 class Curve:
-    """One measured quantity over the images shown to the model."""
+    """One measured quantity over the images shown to the model, or over something else."""
 
     name: str
     x: Sequence[float]
@@ -22,6 +22,9 @@ class Curve:
     """Places on the x axis with a label, such as where a resolution begins."""
     dots: bool = False
     """Whether each value is marked, because there are few."""
+    over: str = "images shown"
+    x_labels: Sequence[tuple[float, str]] = ()
+    """Places on the x axis and what stands below them; none: numbers of images at its ends."""
 
 
 def svg(curve: Curve) -> Markup:
@@ -44,11 +47,12 @@ def svg(curve: Curve) -> Markup:
         for i, (px, py) in enumerate(place(x, y) for x, y in points)
     )
     label = (
-        f"{curve.name} over images shown, from {number(points[0][1])} to {number(points[-1][1])}"
+        f"{curve.name} over {curve.over}, from {number(points[0][1])} to {number(points[-1][1])}"
     )
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">',
-        *_axes(x_low, x_high, y_low, y_high),
+        *_levels(y_low, y_high),
+        *_below([(place(x, y_low)[0], t) for x, t in curve.x_labels] or _ends(x_low, x_high)),
         *_marks([(place(max(x, x_low), y_low)[0], t) for x, t in curve.marks if x <= x_high]),
         f'<path class="line" d="{path}"/>',
         *(_dot(*place(x, y)) for x, y in (points if curve.dots else points[-1:])),
@@ -88,7 +92,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _axes(x_low: float, x_high: float, y_low: float, y_high: float) -> list[str]:
+def _levels(y_low: float, y_high: float) -> list[str]:
     bottom = HEIGHT - BOTTOM
     parts = []
     for value in ticks(y_low, y_high):
@@ -96,11 +100,20 @@ def _axes(x_low: float, x_high: float, y_low: float, y_high: float) -> list[str]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         text = number(value)
         parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{text}</text>')
-    for share, anchor in ((0.0, "start"), (1.0, "end")):
-        x = LEFT + share * (WIDTH - LEFT - RIGHT)
-        text = images(x_low + share * (x_high - x_low))
-        parts.append(f'<text x="{x}" y="{HEIGHT - 8}" text-anchor="{anchor}">{text}</text>')
     return parts
+
+
+def _ends(x_low: float, x_high: float) -> list[tuple[float, str]]:
+    return [(LEFT, images(x_low)), (WIDTH - RIGHT, images(x_high))]
+
+
+def _below(labels: Sequence[tuple[float, str]]) -> list[str]:
+    """Texts under the x axis; the first and the last stay within the picture."""
+    anchors = ["start", *["middle"] * (len(labels) - 2), "end"]
+    return [
+        f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{escape(text)}</text>'
+        for (x, text), anchor in zip(labels, anchors, strict=True)
+    ]
 
 
 def ticks(low: float, high: float) -> list[float]:

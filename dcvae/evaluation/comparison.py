@@ -1,6 +1,7 @@
 """Several evaluations side by side: an ablation's table and pictures, or a sweep's curves."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -59,6 +60,7 @@ def compare_evaluations(
         dataset=first.dataset,
         evaluations=found,
         pictures={name: _pictures(places, name) for name in PICTURES},
+        sweep=sweep,
         curves=_curves(table, sweep) if sweep else [],
         printed=_printed(printed),
         statements=list(dict.fromkeys(each.statement for each in printed.values())),
@@ -181,15 +183,20 @@ def _pictures(places: Mapping[str, Storage], name: str) -> dict[str, bytes]:
     return pictures
 
 
-def _curves(table: Mapping[str, Mapping[str, float]], sweep: str) -> list[Any]:
+def _curves(table: Mapping[str, Mapping[str, float]], sweep: str) -> list[charts.Curve]:
+    """Each measure over the swept values, on a logarithmic axis where they are positive."""
     curves = []
     for name, row in table.items():
         try:
-            points = sorted((float(label), value) for label, value in row.items())
+            points = sorted((float(label), label, value) for label, value in row.items())
         except ValueError:
             raise UserError(
                 f"the labels of a sweep over {sweep} must be numbers, not {', '.join(row)}"
             ) from None
-        x, y = zip(*points, strict=True)
-        curves.append(charts.Curve(name, x, y))
+        if name.endswith("_ci95"):
+            continue
+        numbers, labels, y = zip(*points, strict=True)
+        x = [math.log(n) for n in numbers] if numbers[0] > 0 else numbers
+        below = list(zip(x, labels, strict=True))
+        curves.append(charts.Curve(name, x, y, dots=True, over=sweep, x_labels=below))
     return curves

@@ -1,6 +1,7 @@
 """Evaluations side by side."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from dcvae.pictures import png, sheet
 from .pages import check_page, check_sandboxed
 from .written import metric, write_evaluation
 
+RECALL = "recall_efficientnet_lite0_reconstruction"
+"""The longest names of measures must fit into a page, too."""
+
 
 def write(folder: Path, distance: float, recall: float, **protocol: object) -> str:
-    metrics = {"fd": metric(distance, floor=3.0), "recall": metric(recall, better="higher")}
+    metrics = {"fd": metric(distance, floor=3.0), RECALL: metric(recall, better="higher")}
     place = write_evaluation(folder, metrics, **protocol)
     (folder / "samples.png").write_bytes(png(sheet(torch.zeros(4, 1, 8, 8), 2)))
     return place
@@ -48,7 +52,7 @@ def test_a_table_names_the_best_of_each_row(tmp_path):
         "DC-VAE": write(tmp_path / "b", 7.0, 0.9),
     }
     table = compare_evaluations(entries, str(tmp_path / "out"), "Four <methods>")
-    assert table == {"fd": {"VAE": 10.0, "DC-VAE": 7.0}, "recall": {"VAE": 0.2, "DC-VAE": 0.9}}
+    assert table == {"fd": {"VAE": 10.0, "DC-VAE": 7.0}, RECALL: {"VAE": 0.2, "DC-VAE": 0.9}}
     html = (tmp_path / "out" / "comparison.html").read_text()
     assert html.count("<b>") == 2
     assert "<b>7</b>" in html
@@ -61,7 +65,13 @@ def test_a_table_names_the_best_of_each_row(tmp_path):
 def test_a_sweep_is_drawn_over_its_values(tmp_path):
     entries = {str(n): write(tmp_path / str(n), 100.0 / n, 0.5) for n in (512, 8, 64)}
     compare_evaluations(entries, str(tmp_path / "out"), "Negatives", sweep="negatives")
-    assert (tmp_path / "out" / "comparison.html").read_text().count("<svg") == 2
+    html = (tmp_path / "out" / "comparison.html").read_text()
+    assert html.count("<svg") == 2
+    assert "fd over negatives, from 12.5 to 0.195" in html
+    below = re.findall(r'<text x="([\d.]+)" y="162" text-anchor="\w+">(\d+)</text>', html)[:3]
+    assert [label for _, label in below] == ["8", "64", "512"]
+    low, middle, high = (float(x) for x, _ in below)
+    assert middle - low == pytest.approx(high - middle, abs=0.2), "each is eight times the last"
     words = {"a": entries["8"], "b": entries["64"]}
     with pytest.raises(UserError, match="must be numbers, not a, b"):
         compare_evaluations(words, str(tmp_path / "out"), "Words", sweep="negatives")
