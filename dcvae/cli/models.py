@@ -102,7 +102,7 @@ def _read(path: Path, model: "DCVAE") -> "Tensor":
         pixels = to_square(image, model.resolution, model.config.model.channels)
     except BadImage as error:
         raise UserError(f"{path} cannot be used: {error}") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+    return torch.tensor(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def write_sheet(images: "Tensor", out: Path, columns: int) -> None:

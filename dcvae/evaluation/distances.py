@@ -116,7 +116,7 @@ def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
         generated,
         real,
         prc_neighborhood=NEIGHBOURS,
-        prc_batch_size=AT_ONCE,
+        prc_batch_size=AT_ONCE // 4,  # the search for neighbours takes five times their distances
         save_cpu_ram=True,
         verbose=False,
     )
@@ -145,28 +145,56 @@ class Features:
         return len(self.values)
 
 
+class Gathering:
+    """Features of a set, batch by batch, in memory that is taken once for ``count`` images.
+
+    Lists of batches would need as much again while they are joined, and leave holes behind.
+    """
+
+    def __init__(self, extractor: Extractor, count: int) -> None:
+        self._extractor, self._count, self._done = extractor, count, 0
+        self._rows: dict[str, Tensor] = {}
+
+    def add(self, images: Tensor) -> None:
+        """Adds the features of uint8 images ``(n, C, H, W)``."""
+        end = self._done + len(images)
+        for layer, values in self._extractor(images).items():
+            if layer not in self._rows:
+                self._rows[layer] = torch.empty(self._count, values.shape[1])
+            self._rows[layer][self._done : end] = values
+        self._done = end
+
+    def features(self) -> Features:
+        """What was gathered.
+
+        Raises:
+            UserError: nothing was.
+        """
+        if not self._done:
+            raise UserError("there is no image to measure: the split is empty")
+        rows = {layer: rows[: self._done] for layer, rows in self._rows.items()}
+        return Features(
+            rows[self._extractor.feature_layer], rows.get(self._extractor.logits_layer or "")
+        )
+
+
 def extract(
     batches: Iterable[Tensor],
     extractor: Extractor,
+    count: int,
     advance: Callable[[int], None] | None = None,
 ) -> Features:
-    """Features of a stream of uint8 batches ``(n, C, H, W)``.
+    """Features of a stream of ``count`` uint8 images, in batches ``(n, C, H, W)``.
 
     Images are dropped as soon as their features are known: memory is N·d·4 bytes (256 MB for
     50,000 images and EfficientNet-Lite0), whatever the resolution.
     """
-    values: list[Tensor] = []
-    logits: list[Tensor] = []
+    gathering = Gathering(extractor, count)
     for images in batches:
-        layers = extractor(images)
-        values.append(layers[extractor.feature_layer])
-        if extractor.logits_layer:
-            logits.append(layers[extractor.logits_layer])
+        gathering.add(images)
         if advance:
             advance(len(images))
-    if not values:
-        raise UserError("there is no image to measure: the split is empty")
-    return Features(torch.cat(values), torch.cat(logits) if logits else None)
+    return gathering.features()
 
 
 def pixel_distance(images: Tensor, reconstructions: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dcvae.errors import UserError
-from dcvae.evaluation.distances import Features, extract, pixel_distance
+from dcvae.evaluation.distances import Features, Gathering, extract, pixel_distance
 from dcvae.evaluation.drawing import Shown, examples_by_class
 from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.images import Images
@@ -41,8 +41,6 @@ class Measured:
 class _Pass:
     """What the pass over the split gathers, batch by batch."""
 
-    real: list[Features] = field(default_factory=list)
-    reconstructed: list[Features] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     labels: list[Tensor] = field(default_factory=list)
     pixel: list[Tensor] = field(default_factory=list)
@@ -94,6 +92,7 @@ class Measurement:
         p, found = self.protocol, _Pass()
         key = self.reference.key(p.split, p.samples, p, self.extractor)
         known = self.reference.get(key, p.samples)
+        real, reconstructed = (Gathering(self.extractor, p.samples) for _ in range(2))
         tell = self._counter("reconstructions")
         for images, labels in self.images.choice(p.split, p.samples, p.seed):
             x = to_float(images).to(self.device)
@@ -108,16 +107,16 @@ class Measurement:
             if sum(map(len, found.shown)) < SHOWN:
                 found.shown.append(to_float(images))
             if known is None:
-                found.real.append(extract([images], self.extractor))
-            found.reconstructed.append(extract([to_uint8(y)], self.extractor))
+                real.add(images)
+            reconstructed.add(to_uint8(y))
             tell(len(images))
-        real = known or _joined(found.real)
         if known is None:
-            self.reference.put(key, real)
+            known = real.features()
+            self.reference.put(key, known)
         self.found.shown.inputs = torch.cat(found.shown)[:SHOWN]
         self._add_image_distances(torch.cat(found.pixel), found.perceptual)
         latents, labels = torch.cat(found.latents), _cat(found.labels)
-        return real, _joined(found.reconstructed), latents, labels
+        return known, reconstructed.features(), latents, labels
 
     def _prior_pass(self) -> Features:
         """Images decoded from the prior, as many as there are real ones."""
@@ -132,7 +131,7 @@ class Measurement:
                     shown.append(images.float().cpu())
                 yield to_uint8(images)
 
-        features = extract(stream(), self.extractor, self._counter("samples"))
+        features = extract(stream(), self.extractor, p.samples, self._counter("samples"))
         self.found.shown.samples = torch.cat(shown)[:SHOWN]
         return features
 
@@ -150,7 +149,7 @@ class Measurement:
         if floor is None:
             tell = self._counter("other real images", count)
             batches = (images for images, _ in self.images.choice(other, count, p.seed))
-            floor = extract(batches, self.extractor, tell)
+            floor = extract(batches, self.extractor, count, tell)
             self.reference.put(key, floor)
         if not labelled:
             return floor, None, None
@@ -260,11 +259,6 @@ def prior(samples: int, latent_dim: int, seed: int, clamp: float | None) -> Tens
     """Latents from N(0, I), ``(samples, latent_dim)``, the same for every batch size and device."""
     z = torch.randn(samples, latent_dim, generator=torch.Generator().manual_seed(seed))
     return z if clamp is None else z.clamp(-clamp, clamp)
-
-
-def _joined(parts: list[Features]) -> Features:
-    logits = [part.logits for part in parts if part.logits is not None]
-    return Features(torch.cat([part.values for part in parts]), _cat(logits))
 
 
 def _cat(parts: list[Tensor]) -> Tensor | None:

@@ -40,7 +40,7 @@ class Images(Dataset):
 
 
 def features_of(images: torch.Tensor, extractor) -> Features:
-    return extract(images.split(64), extractor)
+    return extract(images.split(64), extractor, len(images))
 
 
 def test_a_set_has_no_distance_to_itself(photos, extractor):
@@ -169,6 +169,6 @@ def test_too_few_images_are_refused(extractor):
     with pytest.raises(UserError, match="2 images"):
         Statistics.of(torch.zeros(1, 4))
     with pytest.raises(UserError, match="split is empty"):
-        extract(iter(()), extractor)
+        extract(iter(()), extractor, 4)
     with pytest.raises(UserError, match="more than 3"):
         precision_recall(torch.zeros(3, 4), torch.zeros(9, 4))
