@@ -5,7 +5,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import register_parametrization
 
 POWER_ITERATIONS = 20
 
@@ -38,6 +39,19 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
 
 
+class SpectralNorm(_SpectralNorm):
+    """PyTorch's spectral norm, in the precision of the weights whatever the networks' is.
+
+    Autocast would make its products in half precision on a GPU, and its vectors stay float32.
+    """
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Map a weight to itself over its largest singular value."""
+        with torch.autocast(weight.device.type, enabled=False):
+            normalized: Tensor = super().forward(weight)
+        return normalized
+
+
 def normalize_spectrum(module: nn.Module) -> None:
     """Divide every weight of convolutions and linear layers below by its largest singular value.
 
@@ -46,7 +60,7 @@ def normalize_spectrum(module: nn.Module) -> None:
     """
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            spectral_norm(layer, n_power_iterations=1)
+            register_parametrization(layer, "weight", SpectralNorm(layer.weight))
             with torch.no_grad():
                 for _ in range(POWER_ITERATIONS):
                     _ = layer.weight

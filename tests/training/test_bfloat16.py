@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dcvae.models.normalization import normalize_spectrum
 from dcvae.objective.instance import instance_logits
 from dcvae.training.networks import Networks
 from dcvae.training.step import Step
@@ -92,6 +94,26 @@ def test_similarities_are_not_rounded() -> None:
     exact = instance_logits(queries, keys, negatives, 0.07)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(instance_logits(queries, keys, negatives, 0.07), exact)
+
+
+def test_singular_values_are_found_outside_autocast() -> None:
+    """Autocast would make these products in half precision on a GPU."""
+    layer = nn.Sequential(nn.Linear(8, 8))
+    normalize_spectrum(layer)
+    enabled = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.mv:
+                enabled.append(torch.is_autocast_enabled("cpu"))
+            return func(*args, **(kwargs or {}))
+
+    with torch.autocast("cpu", torch.bfloat16), Watch():
+        assert layer[0].weight.dtype == torch.float32
+    assert enabled
+    assert not any(enabled)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=["progan", "autogan"])
