@@ -9,8 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
+from PIL import Image
 
 from dcvae.evaluation.charts import number
 from dcvae.evaluation.results import read_evaluation
@@ -35,12 +37,17 @@ def run(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.timeout(600)
 def test_two_methods_are_trained_evaluated_and_compared(tmp_path: Path) -> None:
-    done = run(tmp_path, "--small", "--set", f"storage={tmp_path / 'storage'}")
+    for seed in range(64):
+        pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{seed}.png")
+    done = run(tmp_path, "--set", f"storage={tmp_path / 'storage'}")
     assert done.returncode == 0, done.stdout
     titles = [line for line in done.stdout.splitlines() if re.match(r"(Train|Evaluate) \w+$", line)]
     assert sorted(titles) == ["Evaluate dcvae", "Evaluate vae", "Train dcvae", "Train vae"]
-    assert done.stdout.count("sharding digits: 1,797 of 1,797") == 1
+    assert done.stdout.count("sharding images: 64 of 64") == 1, "one shard set for both"
 
     evaluations = {}
     for folder in (tmp_path / "storage" / "evaluations").iterdir():
