@@ -63,8 +63,7 @@ EXPECTED_TERMS = {
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_and_queues_of_autogan(pool: Pool, method: str) -> None:
     settings = [f"objective.method={method}", "objective.gan_loss=hinge", *tasks.AUTOGAN]
-    # The second step is the first with negatives; a third makes a hundredfold of the rounding.
-    check_steps(pool, settings, count=2)
+    check_steps(pool, settings, count=3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -88,21 +87,22 @@ def test_weights_and_queues_with(pool: Pool, setting: str) -> None:
 
 
 def check_steps(pool: Pool, settings: list[str], count: int) -> None:
-    settings = [*settings, SMOOTH]
+    settings = [*settings, *GENTLE]
     plain = [s for s in settings if "zero_stage" not in s and "accumulation" not in s]
     (one,) = pool.run(1, tasks.steps, plain, count)
     first, second = pool.run(2, tasks.steps, settings, count)
     moved = sum(float((one[k] - v).abs().sum()) for k, v in fresh(settings).items() if k in one)
-    assert moved > 1
+    assert moved > 0.2
     for name in first:
         assert torch.equal(first[name], second[name]), f"{name} differs between the ranks"
-    assert_equal(first, one, atol=1e-4)  # A tenth of one Adam step; wrong sums move ten.
+    assert_equal(first, one, atol=1e-5)  # A tenth of one Adam step; wrong sums move ten.
 
 
-SMOOTH = "training.adam_eps=1e-2"
-"""Adam divides by the root of the second moment: with a tiny eps, a gradient that is zero but for
-rounding, such as that of a bias before batch norm, would become a full step. AutoGAN's gradients
-are sums over 1,024 pixels, which float32 rounds to about 1e-3."""
+GENTLE = ["training.adam_eps=1e-2", "training.learning_rate=1e-4"]
+"""Small differences must stay small for the comparison to mean anything. Adam divides by the root
+of the second moment: with a tiny eps, a gradient that is zero but for rounding, such as that of a
+bias before batch norm, becomes a full step. At 32 x 32 gradients are sums over 1,024 pixels, which
+float32 rounds to about 1e-3, and steps of 1e-3 make thirtyfold of a difference each."""
 
 
 def fresh(settings: list[str]) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor], atol: fl
     for name, value in expected.items():
         bound = atol
         if name.startswith("moments/"):  # Gradients, as large as the penalty makes them.
-            bound = 5e-3 * float(value.abs().max()) + 1e-5
+            bound = 5e-3 * float(value.abs().max()) + 5e-5
         torch.testing.assert_close(
             found[name], value, atol=bound, rtol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
         )
