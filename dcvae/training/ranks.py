@@ -76,9 +76,10 @@ def mean(values: Tensor) -> Tensor:
 
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether ``flag`` is true on any rank. All ranks must call it."""
+    if world_size() == 1:
+        return flag  # without waiting for the device
     raised = torch.tensor(int(flag), device=device)
-    if world_size() > 1:
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
     return bool(raised.item())
 
 
