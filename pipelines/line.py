@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
+from kfp.dsl import structures
 from kfp.dsl.pipeline_context import Pipeline
 
 from components.evaluate import evaluate
@@ -178,10 +179,16 @@ def cut_images(num_tasks: int, images: dict[str, Any], size: Size) -> Any:
 def prepare(task: Any, title: str, size: Size) -> None:
     """What each step needs on a cluster: size, storage, room to work, another try."""
     task.set_display_name(title)
-    task.set_cpu_request(size.cpu).set_cpu_limit(size.cpu)
-    task.set_memory_request(size.memory).set_memory_limit(size.memory)
-    if size.gpus:
-        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(size.gpus)
+    # Not by KFP's setters: each walks the whole call stack for the case of an error, and defining
+    # the pipelines would take a minute where many modules are loaded.
+    task.container_spec.resources = structures.ResourceSpec(
+        cpu_request=size.cpu,
+        cpu_limit=size.cpu,
+        memory_request=size.memory,
+        memory_limit=size.memory,
+        accelerator_type="nvidia.com/gpu" if size.gpus else None,
+        accelerator_count=str(size.gpus) if size.gpus else None,
+    )
     # Each step looks for its finished result itself, by content. Kubeflow's cache compares only
     # parameters: it would overlook new images, and trust results that were deleted since.
     task.set_caching_options(False)
@@ -199,7 +206,7 @@ def prepare(task: Any, title: str, size: Size) -> None:
     )
     kubernetes.add_pod_label(task, "app.kubernetes.io/component", COMPONENT)
     # How it went, for Prometheus: where to tell it is the cluster's to say, if it is wanted.
-    task.set_env_variable("DCVAE_STEP", title)
-    task.set_env_variable("DCVAE_PIPELINE", Pipeline.get_default_pipeline().name)
+    name = Pipeline.get_default_pipeline().name
+    task.container_spec.env = {"DCVAE_STEP": title, "DCVAE_PIPELINE": name}
     gateway = {"DCVAE_PUSHGATEWAY": "DCVAE_PUSHGATEWAY"}
     kubernetes.use_config_map_as_env(task, CLUSTER, gateway, optional=True)
