@@ -2,10 +2,11 @@
 
 ``python -m benchmarks.scaling [--ranks 2] [--batch 8] [--repeats 3]``
 
-Every rank holds ``batch`` images, so that N ranks do N times the work of one. Trainings with one
-rank and with N take turns, each in processes of its own under torchrun; a step is the whole 32 x 32
-step with DeepSpeed's averaging of the gradients. Efficiency is images/s of N ranks over N times
-the images/s of one.
+Every rank holds ``batch`` images, so that N ranks do N times the work of one; a step is the whole
+32 x 32 step with DeepSpeed's averaging of the gradients. Three things take turns, each in processes
+of its own under torchrun: one rank, N ranks that train together, and N trainings of one rank side
+by side, which share processors, caches and memory but say nothing to each other. Efficiency is the
+images/s of N ranks over N times those of one, and over those of the N that do not communicate.
 """
 
 import argparse
@@ -29,30 +30,38 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="images of a rank")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    seconds: dict[int, list[float]] = {1: [], given.ranks: []}
+    n, images = given.ranks, DISCRIMINATOR_PHASES * given.batch
+    variants = {"one rank": (1, 1), f"{n} ranks together": (1, n), f"{n} ranks apart": (n, 1)}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(given.repeats):
-        for ranks, times in seconds.items():
-            times.append(seconds_a_step(ranks, given.batch))
+        for name, (trainings, ranks) in variants.items():
+            seconds[name].append(seconds_a_step(trainings, ranks, given.batch))
     rates = {}
-    for ranks, times in seconds.items():
-        images = 5 * given.batch * ranks
-        rates[ranks] = images / statistics.median(times)
-        print(
-            f"{ranks} rank(s): {statistics.median(times):.2f} s a step, {rates[ranks]:.2f} images/s"
-        )
-    efficiency = rates[given.ranks] / (given.ranks * rates[1])
-    print(f"efficiency of {given.ranks} ranks: {efficiency:.0%}")
+    for name, (trainings, ranks) in variants.items():
+        median = statistics.median(seconds[name])
+        rates[name] = trainings * ranks * images / median
+        print(f"{name}: {median:.2f} s a step, {rates[name]:.2f} images/s")
+    one, together, apart = rates.values()
+    print(f"efficiency of {n} ranks: {together / (n * one):.0%} of {n} times one,", end=" ")
+    print(f"{together / apart:.0%} of {n} that do not communicate")
 
 
-def seconds_a_step(ranks: int, batch: int) -> float:
-    """Start ``ranks`` processes under torchrun and return rank 0's median seconds of a step."""
+def seconds_a_step(trainings: int, ranks: int, batch: int) -> float:
+    """Start ``trainings`` of ``ranks`` processes each; return their mean seconds of a step."""
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
     command = [*torchrun, "--local-addr", "127.0.0.1", "--nproc-per-node", str(ranks)]
     command += ["-m", "benchmarks.scaling", RANK, str(batch)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    (line,) = (line for line in output.stdout.splitlines() if line.startswith('{"seconds"'))
-    return float(json.loads(line)["seconds"])
+    started = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(trainings)
+    ]
+    outputs = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit("error: a rank failed; its output is above")
+    lines = [line for text in outputs for line in text.splitlines()]
+    found = [json.loads(line)["seconds"] for line in lines if line.startswith('{"seconds"')]
+    return statistics.mean(found)
 
 
 def rank_main(batch: int) -> None:
