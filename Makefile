@@ -28,7 +28,7 @@ bench: environment ## how fast the parts are on this machine: step, scaling, str
 	@for name in step scaling stream encodings evaluation; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
 manifests: environment ## all pipelines as Kubernetes resources in build/manifests
-	@$(BIN)/python -m pipelines.manifests build/manifests
+	@$(BIN)/python -m pipelines.kubeflow.manifests build/manifests
 
 minikube: environment ## a small cluster on this machine, and the digits pipeline run on it
 	@k8s/minikube.sh up

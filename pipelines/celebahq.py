@@ -7,7 +7,7 @@ from typing import Dict, List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.line import Results, Size, line
+from pipelines.graphs.line import Results, Size, line
 
 
 @dsl.pipeline(

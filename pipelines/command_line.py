@@ -61,9 +61,9 @@ def _run(pipeline: Any, arguments: list[str] | None, small: Mapping[str, object]
 
 
 def _on_cluster(pipeline: Any, values: dict[str, object], options: argparse.Namespace) -> int:
-    from pipelines import submit
-    from pipelines.cron import with_seconds
-    from pipelines.kubeflow import Kubeflow
+    from pipelines.kubeflow import submit
+    from pipelines.kubeflow.client import Kubeflow
+    from pipelines.kubeflow.cron import with_seconds
 
     if options.schedule:
         with_seconds(options.schedule)  # said before anybody is asked

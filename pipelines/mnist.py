@@ -7,8 +7,8 @@ from typing import List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.line import Size
-from pipelines.side_by_side import Compared, Model, side_by_side, small_digits
+from pipelines.graphs.line import Size
+from pipelines.graphs.side_by_side import Compared, Model, side_by_side, small_digits
 
 SIZES = (16, 32, 64)
 SMALL = {"presets": "digits", **small_digits(24_000)}

@@ -7,8 +7,8 @@ from typing import List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.line import Size
-from pipelines.side_by_side import Compared, Model, side_by_side, small_digits
+from pipelines.graphs.line import Size
+from pipelines.graphs.side_by_side import Compared, Model, side_by_side, small_digits
 
 NEGATIVES = (32, 128, 512, 2048, 8192)
 """The largest is what the presets of the paper use; it prints 8,096."""

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kfp import client
 
-from pipelines.line import COMPONENT
+from pipelines.graphs.line import COMPONENT
 
 K8S = Path(__file__).parent.parent.parent / "k8s"
 KUBECTL = Path(sys.executable).parent / "kubectl"

@@ -2,8 +2,8 @@
 
 from kfp import dsl
 
-from pipelines.line import Size
-from pipelines.side_by_side import Compared, Model, side_by_side
+from pipelines.graphs.line import Size
+from pipelines.graphs.side_by_side import Compared, Model, side_by_side
 
 
 @dsl.pipeline(name="dcvae-pair", description="For tests.")

@@ -4,7 +4,7 @@ import sys
 
 from kfp import dsl
 
-from pipelines.line import Size, cut_images
+from pipelines.graphs.line import Size, cut_images
 
 
 @dsl.pipeline(name="dcvae-parts", description="For tests.")

@@ -15,8 +15,8 @@ from kfp import components as kfp_components
 
 from components.base import IMAGE
 from pipelines.command_line import main
-from pipelines.line import COMPONENT, USER
-from pipelines.package import experiments
+from pipelines.graphs.line import COMPONENT, USER
+from pipelines.kubeflow.package import experiments
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = sorted(each.name.removeprefix("dcvae-").replace("-", "_") for each in experiments())

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import upload
-from pipelines.kubeflow import Kubeflow
-from pipelines.package import compiled, experiments
+from pipelines.kubeflow import upload
+from pipelines.kubeflow.client import Kubeflow
+from pipelines.kubeflow.package import compiled, experiments
 from tests.k8s.test_manifests import render
 from tests.pipelines.kfp_server import KfpServer
 
@@ -23,7 +23,7 @@ NAMES = {f"dcvae-{name}" for name in ("digits", "celebahq")}
 
 def write(folder: Path, *arguments: str, seed: str = "0") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipelines.manifests", str(folder), *arguments],
+        [sys.executable, "-m", "pipelines.kubeflow.manifests", str(folder), *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": seed},
         capture_output=True,

@@ -14,10 +14,10 @@ import pytest
 
 from dcvae.errors import UserError
 from pipelines.command_line import main
-from pipelines.cron import with_seconds
 from pipelines.digits import digits
-from pipelines.kubeflow import Kubeflow
-from pipelines.submit import submit, wait
+from pipelines.kubeflow.client import Kubeflow
+from pipelines.kubeflow.cron import with_seconds
+from pipelines.kubeflow.submit import submit, wait
 from tests.pipelines.kfp_server import KfpServer
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,7 +1,7 @@
 """All pipelines into a Kubeflow Pipelines that keeps them in its database.
 
-``python -m pipelines.upload --host URL``; what is there already is left as it is. The Job of
-k8s/components/pipelines runs this in the cluster.
+``python -m pipelines.kubeflow.upload --host URL``; what is there already is left as it is. The Job
+of k8s/components/pipelines runs this in the cluster.
 """
 
 import argparse
@@ -12,13 +12,15 @@ from typing import Any
 
 from dcvae.errors import UserError
 from pipelines.command_line import use_image
-from pipelines.kubeflow import Kubeflow, asked, every, named
-from pipelines.package import Package, compiled, experiments
+from pipelines.kubeflow.client import Kubeflow, asked, every, named
+from pipelines.kubeflow.package import Package, compiled, experiments
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Upload all pipelines and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.upload", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.kubeflow.upload", description=__doc__
+    )
     parser.add_argument("--host", help="Kubeflow Pipelines (KF_PIPELINES_ENDPOINT, or kubectl's)")
     parser.add_argument("--namespace", help="where Kubeflow has one for each user")
     parser.add_argument("--image", help="image of the steps, pinned by version or digest")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from components.compare import compare
-from pipelines.line import EXTRACTOR, Size, cut_images, prepare, train_and_evaluate
+from pipelines.graphs.line import EXTRACTOR, Size, cut_images, prepare, train_and_evaluate
 
 AT_ONCE = 2
 """Trainings that a cluster runs at the same time; one machine runs one after the other."""

@@ -1,4 +1,4 @@
-"""All experiments of this folder, and the names that their compiled content gives them."""
+"""All experiments, and the names that their compiled content gives them."""
 
 import hashlib
 import importlib

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dcvae.errors import UserError
-from pipelines.cron import with_seconds
-from pipelines.kubeflow import Kubeflow, asked, every, named
-from pipelines.package import Package, compiled
+from pipelines.kubeflow.client import Kubeflow, asked, every, named
+from pipelines.kubeflow.cron import with_seconds
+from pipelines.kubeflow.package import Package, compiled
 
 _ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 _PATIENCE = 300.0

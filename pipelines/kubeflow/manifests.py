@@ -1,8 +1,8 @@
 """All pipelines as Kubernetes resources, for a Kubeflow Pipelines that keeps them in Kubernetes.
 
-``python -m pipelines.manifests FOLDER``, then ``kubectl apply -k FOLDER`` or an overlay of it. The
-API server must run with ``--pipelinesStoreKubernetes=true``; one with a database has
-``pipelines.upload``.
+``python -m pipelines.kubeflow.manifests FOLDER``, then ``kubectl apply -k FOLDER`` or an overlay of
+it. The API server must run with ``--pipelinesStoreKubernetes=true``; one with a database has
+``pipelines.kubeflow.upload``.
 """
 
 import argparse
@@ -13,12 +13,14 @@ import yaml
 
 from dcvae.errors import UserError
 from pipelines.command_line import use_image
-from pipelines.package import Package, compiled, experiments
+from pipelines.kubeflow.package import Package, compiled, experiments
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the manifests and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.manifests", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.kubeflow.manifests", description=__doc__
+    )
     parser.add_argument("folder", type=Path, help="where to write")
     parser.add_argument("--image", help="image of the steps, pinned by version or digest")
     options = parser.parse_args(arguments)

@@ -1,0 +1,1 @@
+"""Pipelines on a Kubeflow: compiled, uploaded, submitted, scheduled, as manifests."""
