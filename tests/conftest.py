@@ -1,6 +1,7 @@
 """Fixtures that everybody may use: a real S3 server, and places of one's own on it."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from dcvae.storage.embedded import EmbeddedS3, embedded_s3
 
 BUCKET = "dcvae-tests"
+# A shell that starts a job in the background has it, and all below it, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

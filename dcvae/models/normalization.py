@@ -1,5 +1,6 @@
 """Batch normalization over the global batch, and spectral normalization."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -47,7 +48,9 @@ class SpectralNorm(_SpectralNorm):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Map a weight to itself over its largest singular value."""
-        with torch.autocast(weight.device.type, enabled=False):
+        device = weight.device.type
+        known = torch.amp.is_autocast_available(device)  # not where weights are only counted
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             normalized: Tensor = super().forward(weight)
         return normalized
 
