@@ -17,10 +17,11 @@ import subprocess
 import sys
 import time
 
+from dcvae.presets import resolve
+
 RANK = "rank"
 STEPS = 3
-DISCRIMINATOR_PHASES = 5
-"""Global batches of a step of the preset cifar10."""
+CONFIG = resolve("cifar10")
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="images of a rank")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    n, images = given.ranks, DISCRIMINATOR_PHASES * given.batch
+    n, images = given.ranks, CONFIG.training.discriminator_steps * given.batch
     variants = {"one rank": (1, 1), f"{n} ranks together": (1, n), f"{n} ranks apart": (n, 1)}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(given.repeats):
@@ -68,23 +69,18 @@ def rank_main(batch: int) -> None:
     """One rank: make steps on random images, and on rank 0 print the median seconds of one."""
     import torch
 
-    from benchmarks.step import pictures
-    from dcvae.presets import resolve
+    from benchmarks.step import our_step, pictures
     from dcvae.training import engines, ranks
-    from dcvae.training.networks import Networks
     from dcvae.training.randomness import Rows
-    from dcvae.training.step import MicroBatch, Step
+    from dcvae.training.step import MicroBatch
 
     device = torch.device("cpu")
     ranks.start(device)
     engines.prepare(device)
-    config = resolve("cifar10")
-    networks = Networks(config)
-    parts = (networks.autoencoder, networks.dual_encoder)
-    step = Step(config, networks, *(engines.Engine(part, config.training) for part in parts))
+    step = our_step(CONFIG, device)
     rows = Rows(0, 0, batch * ranks.world_size(), batch * ranks.rank(), batch)
     images = pictures(batch, device).contiguous(memory_format=torch.channels_last)
-    batches = [[MicroBatch(images, rows)]] * DISCRIMINATOR_PHASES
+    batches = [[MicroBatch(images, rows)]] * CONFIG.training.discriminator_steps
     times = []
     for _ in range(STEPS + 1):  # the first one warms up
         began = time.perf_counter()

@@ -32,12 +32,16 @@ PHASES = ("discriminator", "generator", "contrastive")
 Phases = dict[str, Callable[[], None]]
 
 
+def our_step(config: Config, device: torch.device) -> Step:
+    """Our step on networks of its own, under DeepSpeed."""
+    networks = Networks(config).to(device)
+    parts = (networks.autoencoder, networks.dual_encoder)
+    return Step(config, networks, *(engines.Engine(part, config.training) for part in parts))
+
+
 def our_phases(config: Config, batch: int, device: torch.device) -> Phases:
     """Each phase of our step, ready to be called."""
-    networks = Networks(config).to(device)
-    autoencoder = engines.Engine(networks.autoencoder, config.training)
-    dual_encoder = engines.Engine(networks.dual_encoder, config.training)
-    step = Step(config, networks, autoencoder, dual_encoder)
+    step = our_step(config, device)
     images = pictures(batch, device).contiguous(memory_format=torch.channels_last)
     micro = [MicroBatch(images, Rows(0, 0, batch, 0, batch))]
     return {

@@ -179,23 +179,17 @@ def _rate(batches: Iterator[Any], seconds: float, resolution: int) -> float:
 
 def training_rate(resolution: int, batch: int) -> float:
     """Images/s of a training step of celebahq512 grown to ``resolution``, on this device."""
+    from benchmarks.step import our_step
     from dcvae.presets import resolve
     from dcvae.training import engines, ranks
-    from dcvae.training.networks import Networks
     from dcvae.training.randomness import Rows
-    from dcvae.training.step import MicroBatch, Step
+    from dcvae.training.step import MicroBatch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ranks.start(device)
     engines.prepare(device)
-    config = resolve("celebahq512")
-    networks = Networks(config).to(device)
-    networks.grow_to(resolution, 1.0)
-    both = [
-        engines.Engine(network, config.training)
-        for network in (networks.autoencoder, networks.dual_encoder)
-    ]
-    step = Step(config, networks, *both)
+    step = our_step(resolve("celebahq512"), device)
+    step.networks.grow_to(resolution, 1.0)
     images = torch.rand(batch, 3, resolution, resolution, device=device) * 2 - 1
     times = []
     for number in range(5 if device.type == "cuda" else 2):

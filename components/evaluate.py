@@ -37,12 +37,12 @@ def evaluate(
 
     from dcvae.evaluation import evaluate as measure
     from dcvae.launch.step import running_step
-    from dcvae.places import evaluation_uri
-    from dcvae.storage import join, open_storage
+    from dcvae.places import evaluation_uri, reference_uri
+    from dcvae.storage import open_storage
 
     with running_step() as say:
         n = int(samples) or None
-        out, kept = evaluation_uri(storage, snapshot, n, extractor), join(storage, "reference")
+        out, kept = evaluation_uri(storage, snapshot, n, extractor), reference_uri(storage)
         result = measure(
             snapshot, data, out, kept, samples=n, extractor=extractor, weights=weights, progress=say
         )

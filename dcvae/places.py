@@ -47,6 +47,11 @@ def comparison_uri(root: str, name: str, evaluations: Sequence[str]) -> str:
     return join(root, "comparisons", f"{name}-{digest[:8]}")
 
 
+def reference_uri(root: str) -> str:
+    """The features of real images, kept for the models that are measured against them."""
+    return join(root, "reference")
+
+
 def registry_uri(root: str) -> str:
     """The registry of all models."""
     return join(root, "models")

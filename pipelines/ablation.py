@@ -7,7 +7,6 @@ from typing import List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.graphs.line import Size
 from pipelines.graphs.side_by_side import Compared, Model, side_by_side, small_digits
 
 METHODS = ("vae", "vae_gan", "vae_contrastive", "dcvae")
@@ -63,8 +62,6 @@ def ablation(
         samples=samples,
         extractor=extractor,
         weights=weights,
-        small=Size(cpu="4", memory="8Gi"),
-        large=Size(cpu="8", memory="32Gi", gpus=1),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Dict, List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.graphs.line import Results, Size, line
+from pipelines.graphs.line import Results, line
 
 
 @dsl.pipeline(
@@ -56,8 +56,6 @@ def lsun_bedroom(
         extractor=extractor,
         weights=weights,
         maximum=maximum,
-        small=Size(cpu="4", memory="8Gi"),
-        large=Size(cpu="8", memory="32Gi", gpus=1),
         num_tasks=num_tasks,
     )
 

@@ -7,7 +7,6 @@ from typing import List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.graphs.line import Size
 from pipelines.graphs.side_by_side import Compared, Model, side_by_side, small_digits
 
 NEGATIVES = (32, 128, 512, 2048, 8192)
@@ -58,8 +57,6 @@ def negatives(
         settings=settings,
         ranks=ranks,
         samples=samples,
-        small=Size(cpu="4", memory="8Gi"),
-        large=Size(cpu="8", memory="32Gi", gpus=1),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Dict, List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.graphs.line import Results, Size, line
+from pipelines.graphs.line import Results, line
 
 
 @dsl.pipeline(
@@ -53,8 +53,6 @@ def stl10(
         extractor=extractor,
         weights=weights,
         maximum=maximum,
-        small=Size(cpu="4", memory="8Gi"),
-        large=Size(cpu="8", memory="32Gi", gpus=1),
     )
 
 

@@ -61,8 +61,9 @@ def history(snapshot: Storage, images: int, inputs: Tensor, device: torch.device
     if run is None:
         return History()
     lines = _lines(run, images)
-    groups = _groups(lines)
-    measured = _measured(run, images, inputs, device, _marks(lines))
+    marks = _marks(lines)
+    groups = _groups(lines, marks)
+    measured = _measured(run, images, inputs, device, marks)
     if measured:
         groups = {"Measures": [measured], **groups}
     return History(groups, _steps(run, images, lines))
@@ -94,7 +95,7 @@ def _marks(lines: list[dict[str, Any]]) -> list[tuple[float, str]]:
     return [(at, f"{side} px") for side, at in begins.items()] if len(begins) > 1 else []
 
 
-def _groups(lines: list[dict[str, Any]]) -> dict[str, list[Curve]]:
+def _groups(lines: list[dict[str, Any]], marks: list[tuple[float, str]]) -> dict[str, list[Curve]]:
     """The logged quantities as curves: losses, accuracies, speed."""
     names = dict.fromkeys(name for line in lines for name in line if name not in _NOT_CURVES)
     groups: dict[str, list[Curve]] = {"Losses": [], "Accuracy": [], "Speed": []}
@@ -102,7 +103,7 @@ def _groups(lines: list[dict[str, Any]]) -> dict[str, list[Curve]]:
         points = [(line["images"], line[name]) for line in lines if name in line]
         x, y = zip(*points, strict=True)
         shown = _NAMES.get(name, name.replace("_", " ").capitalize())
-        curve = Curve(shown, x, y, _marks(lines))
+        curve = Curve(shown, x, y, marks)
         accuracy = name.startswith("accuracy")
         groups["Speed" if name in _SPEED else "Accuracy" if accuracy else "Losses"].append(curve)
     return {name: curves for name, curves in groups.items() if curves}

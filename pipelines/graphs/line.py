@@ -59,6 +59,12 @@ class Size:
     gpus: int = 0
 
 
+CPU_STEP = Size(cpu="4", memory="8Gi")
+"""Of an experiment's steps that cut images, or start a training and follow it."""
+GPU_STEP = Size(cpu="8", memory="32Gi", gpus=1)
+"""Of its steps that run the model."""
+
+
 def line(
     *,
     source: str,
@@ -72,8 +78,8 @@ def line(
     ranks: int,
     samples: int,
     maximum: dict[str, float],
-    small: Size,
-    large: Size,
+    small: Size = CPU_STEP,
+    large: Size = GPU_STEP,
     extractor: str = EXTRACTOR,
     weights: str = "",
     num_tasks: int = 1,

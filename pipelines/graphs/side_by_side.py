@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from components.compare import compare
-from pipelines.graphs.line import EXTRACTOR, Size, cut_images, prepare, train_and_evaluate
+from pipelines.graphs.line import (
+    CPU_STEP,
+    EXTRACTOR,
+    GPU_STEP,
+    Size,
+    cut_images,
+    prepare,
+    train_and_evaluate,
+)
 
 AT_ONCE = 2
 """Trainings that a cluster runs at the same time; one machine runs one after the other."""
@@ -64,8 +72,8 @@ def side_by_side(
     settings: list[str],
     ranks: int,
     samples: int,
-    small: Size,
-    large: Size,
+    small: Size = CPU_STEP,
+    large: Size = GPU_STEP,
     extractor: str = EXTRACTOR,
     weights: str = "",
 ) -> Compared:

@@ -2,19 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
-from dcvae.data.shard import shard
 from dcvae.training.telemetry import NonFiniteError
 from tests.training import tasks
 from tests.training.pool import Pool
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    shard("sklearn:digits", str(folder), resolution=8)
-    return folder
 
 
 def train_until_it_breaks(settings: list[str], data: str, out: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.data.shard import shard
 from dcvae.presets import resolve
 from dcvae.storage import open_storage
 from tests.training.pool import Pool
@@ -46,10 +45,9 @@ def hashes(run: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("stage", [0, 1])
 def test_tables_in_the_run_folder_and_the_same_weights(
-    pool: Pool, tmp_path: Path, stage: int
+    pool: Pool, digits: Path, tmp_path: Path, stage: int
 ) -> None:
-    data, plain, watched = (tmp_path / name for name in ("data", "plain", "watched"))
-    shard("sklearn:digits", str(data), resolution=8)
+    data, plain, watched = digits, tmp_path / "plain", tmp_path / "watched"
     settings = [f"training.zero_stage={stage}"]
     pool.run(2, train_here, settings, str(data), str(plain))
     took = pool.run(2, train_here, [*settings, *INSTRUMENTS], str(data), str(watched))

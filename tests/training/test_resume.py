@@ -12,17 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.data.shard import shard
-
 TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
 SETTINGS = ["--set", "training.checkpoint_images=32"]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    shard("sklearn:digits", str(folder), resolution=8)
-    return folder
 
 
 @pytest.fixture(scope="module")

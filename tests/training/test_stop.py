@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.data.shard import shard
 from dcvae.presets import resolve
 from dcvae.storage import open_storage
 from dcvae.training import checkpoint
@@ -20,13 +19,6 @@ from tests.training.pool import Pool
 from tests.training.test_resume import ranks_below
 
 CONFIG = resolve("smoke", ["training.checkpoint_images=32", "training.keep_checkpoints=9"])
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("digits")
-    shard("sklearn:digits", str(folder), resolution=8)
-    return folder
 
 
 @pytest.fixture(scope="module")
