@@ -21,7 +21,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from benchmarks.stream import IMAGES, Crops
-from dcvae.data.images import decode_stored, encode, npy_header
+from dcvae.shards.encodings import decode_stored, encode, npy_header
 
 COUNT, ROUNDS = 32, 3
 

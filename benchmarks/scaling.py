@@ -17,11 +17,11 @@ import subprocess
 import sys
 import time
 
-from dcvae.presets import resolve
+from dcvae.presets import configure
 
 RANK = "rank"
 STEPS = 3
-CONFIG = resolve("cifar10")
+CONFIG = configure("cifar10")
 
 
 def main() -> None:

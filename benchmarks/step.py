@@ -22,21 +22,23 @@ if not torch.cuda.is_available():
 
 from benchmarks.plain import PlainStep
 from dcvae.config import Config
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.training import engines, ranks
 from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
-from dcvae.training.step import MicroBatch, Step
+from dcvae.training.step import MicroBatch, TrainingStep
 
 PHASES = ("discriminator", "generator", "contrastive")
 Phases = dict[str, Callable[[], None]]
 
 
-def our_step(config: Config, device: torch.device) -> Step:
+def our_step(config: Config, device: torch.device) -> TrainingStep:
     """Our step on networks of its own, under DeepSpeed."""
     networks = Networks(config).to(device)
     parts = (networks.autoencoder, networks.dual_encoder)
-    return Step(config, networks, *(engines.Engine(part, config.training) for part in parts))
+    return TrainingStep(
+        config, networks, *(engines.Engine(part, config.training) for part in parts)
+    )
 
 
 def our_phases(config: Config, batch: int, device: torch.device) -> Phases:
@@ -134,13 +136,13 @@ def main() -> None:
     device = torch.device(given.device)
     ranks.start(device)
     engines.prepare(device)
-    config = resolve("cifar10")
+    config = configure("cifar10")
     variants = {
         "plain": plain_phases(config, given.batch, device),
         "ours": our_phases(config, given.batch, device),
     }
     if has_bfloat16(device):
-        low = resolve("cifar10", ["training.precision=bfloat16"])
+        low = configure("cifar10", ["training.precision=bfloat16"])
         variants["ours bfloat16"] = our_phases(low, given.batch, device)
     else:
         print("bfloat16 is left out: this processor has no arithmetic for it")

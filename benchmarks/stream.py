@@ -4,8 +4,8 @@
 
 Three ways to the same batches of uint8 tensors, shuffled, each with one worker:
 
-- **ours**: dcvae.data.stream.Stream, one fetching thread. The clock runs from its construction to
-  the last batch of an epoch, so nothing is read ahead for free.
+- **ours**: dcvae.streaming.stream.Stream, one fetching thread. The clock runs from its
+  construction to the last batch of an epoch, so nothing is read ahead for free.
 - **webdataset**: its own pipeline (curl over presigned URLs, shuffle, decode, batch) on the same
   shards, one worker process. The clock starts at its first batch.
 - **folder**: an ImageFolder over S3: one GET and one decode an image, one worker process. PNG up
@@ -36,15 +36,15 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from dcvae.data.images import encode
-from dcvae.data.manifest import Manifest
-from dcvae.data.shard import shard
-from dcvae.data.shard_reader import BYTES
-from dcvae.data.sources import Item, Source
-from dcvae.data.stream import Stream
+from dcvae.sharding.shard import shard
+from dcvae.sharding.sources import Item, Source
+from dcvae.shards.encodings import encode
+from dcvae.shards.manifest import Manifest
+from dcvae.shards.reader import BYTES
 from dcvae.storage import open_storage
 from dcvae.storage.embedded import EmbeddedS3, embedded_s3
 from dcvae.storage.s3_client import connection
+from dcvae.streaming.stream import Stream
 
 BUCKET, BATCH = "bench", 64
 IMAGES = {4: 32768, 8: 32768, 16: 32768, 32: 16384, 64: 8192, 128: 2048, 256: 768, 512: 256}
@@ -180,7 +180,7 @@ def _rate(batches: Iterator[Any], seconds: float, resolution: int) -> float:
 def training_rate(resolution: int, batch: int) -> float:
     """Images/s of a training step of celebahq512 grown to ``resolution``, on this device."""
     from benchmarks.step import our_step
-    from dcvae.presets import resolve
+    from dcvae.presets import configure
     from dcvae.training import engines, ranks
     from dcvae.training.randomness import Rows
     from dcvae.training.step import MicroBatch
@@ -188,7 +188,7 @@ def training_rate(resolution: int, batch: int) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ranks.start(device)
     engines.prepare(device)
-    step = our_step(resolve("celebahq512"), device)
+    step = our_step(configure("celebahq512"), device)
     step.networks.grow_to(resolution, 1.0)
     images = torch.rand(batch, 3, resolution, resolution, device=device) * 2 - 1
     times = []

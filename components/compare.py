@@ -35,9 +35,9 @@ def compare(
     """
     from pathlib import Path
 
-    from dcvae.evaluation.comparison import PAGE, TABLE, compare_models
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.places import comparison_uri
+    from dcvae.report.comparison import PAGE, TABLE, compare_models
     from dcvae.storage import open_storage
 
     with running_step():

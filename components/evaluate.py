@@ -36,16 +36,16 @@ def evaluate(
     from pathlib import Path
 
     from dcvae.evaluation import evaluate as measure
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.places import evaluation_uri, reference_uri
+    from dcvae.report import write_report
     from dcvae.storage import open_storage
 
     with running_step() as say:
         n = int(samples) or None
         out, kept = evaluation_uri(storage, snapshot, n, extractor), reference_uri(storage)
-        result = measure(
-            snapshot, data, out, kept, samples=n, extractor=extractor, weights=weights, progress=say
-        )
+        given = (snapshot, data, out, kept, write_report)
+        result = measure(*given, samples=n, extractor=extractor, weights=weights, progress=say)
         for name, value in result.values().items():
             metrics.log_metric(name, float(value))
             print(f"{name}: {value:.4g}")

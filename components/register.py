@@ -40,9 +40,9 @@ def register(
     """
     from pathlib import Path
 
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.places import registry_uri
-    from dcvae.registry import register as add
+    from dcvae.promotion import register as add
     from dcvae.registry import resolve
     from dcvae.storage import open_storage
 

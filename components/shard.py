@@ -35,9 +35,9 @@ def shard(
     """
     from pathlib import Path
 
-    from dcvae.data.shard import shard as write_shards
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.places import data_uri
+    from dcvae.sharding.shard import shard as write_shards
     from dcvae.storage import open_storage
 
     with running_step() as report:

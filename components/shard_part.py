@@ -29,9 +29,9 @@ def shard_part(
     Returns:
         Number of images in the shards of this part.
     """
-    from dcvae.data.shard import shard_part as write_part
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.places import data_uri
+    from dcvae.sharding.shard import shard_part as write_part
 
     with running_step() as report:
         images = write_part(

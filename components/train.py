@@ -33,15 +33,15 @@ def train(
     """
     from pathlib import Path
 
-    from dcvae.data.manifest import load_manifest
     from dcvae.launch import train as run_training
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.places import run_uri
-    from dcvae.presets import resolve
+    from dcvae.presets import configure
+    from dcvae.shards.manifest import load_manifest
     from dcvae.storage import open_storage
 
     with running_step() as report:
-        config = resolve(preset, [*settings, *([variant] if variant else [])])
+        config = configure(preset, [*settings, *([variant] if variant else [])])
         out = run_uri(storage, config, load_manifest(open_storage(data)))
         snapshot = run_training(config, data, out, int(ranks), show=report.training)
         print(f"finished: {snapshot}")

@@ -1,12 +1,13 @@
 """DC-VAE: train, evaluate and use dual contradistinctive generative autoencoders."""
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from dcvae.version import __version__
 
 if TYPE_CHECKING:
     from dcvae.models import DCVAE
 
-__version__ = version("dcvae")
+__all__ = ["__version__", "load"]
 
 
 def load(uri: str, device: str = "cpu") -> "DCVAE":

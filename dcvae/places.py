@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from dcvae.config import Config
 from dcvae.errors import UserError
+from dcvae.run_folder import split_snapshot
 from dcvae.storage import join
 
 if TYPE_CHECKING:
-    from dcvae.data.manifest import Manifest
+    from dcvae.shards.manifest import Manifest
 
 
 def data_uri(root: str, name: str, resolution: int) -> str:
@@ -36,7 +37,7 @@ def run_uri(root: str, config: Config, manifest: "Manifest") -> str:
 
 def evaluation_uri(root: str, snapshot: str, samples: int | None, extractor: str) -> str:
     """The evaluation of the snapshot ``…/<run>/snapshots/<images>``."""
-    run, _, images = snapshot.rstrip("/").rpartition("/snapshots/")
+    run, images = split_snapshot(snapshot)
     count = "all" if samples is None else str(samples)
     return join(root, "evaluations", f"{run.rpartition('/')[2]}-{images}-{extractor}-{count}")
 

@@ -127,7 +127,7 @@ PRESETS: dict[str, Config] = {
 }
 
 
-def resolve(preset: str, settings: list[str] | None = None) -> Config:
+def configure(preset: str, settings: list[str] | None = None) -> Config:
     """The preset with ``section.key=value`` settings applied.
 
     Raises UserError for a preset that does not exist, an unknown key or an impossible value.

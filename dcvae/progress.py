@@ -5,14 +5,26 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from dcvae.launch.lines import Progress
+from dcvae.messages import Progress
 
-Report = Callable[[int, int | None, str], None]
+OnProgress = Callable[[int, int | None, str], None]
 """Called with what is done, how much there is (None: unknown) and what is being done."""
 
 
+class Tally:
+    """Adds up what batches report."""
+
+    def __init__(self, report: OnProgress, total: int, what: str) -> None:
+        self.report, self.total, self.what, self.done = report, total, what, 0
+        report(0, total, what)
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        self.report(self.done, self.total, self.what)
+
+
 class Lines:
-    """A :data:`Report` as plain lines, one every ``interval`` seconds at most.
+    """A :data:`OnProgress` as plain lines, one every ``interval`` seconds at most.
 
     For logs and pipes. The first call and the end of a piece of work are always told.
     """

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-import dcvae
 from dcvae.config import parse_config
 from dcvae.errors import UserError
 from dcvae.storage import NotFound, Storage, read_versioned
+from dcvae.version import __version__
 
 if TYPE_CHECKING:
     from dcvae.models import DCVAE
@@ -36,7 +36,7 @@ def save_snapshot(
     weights = save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})
     description = {
         "format_version": FORMAT_VERSION,
-        "dcvae_version": dcvae.__version__,
+        "dcvae_version": __version__,
         "images": images,
         "resolution": model.resolution,
         "fade": model.fade,

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+from dcvae import processes
 from dcvae.errors import UserError
-from dcvae.launch import process
 from dcvae.progress import duration
 from dcvae.storage import NotFound, open_storage, split_uri
 from dcvae.storage.embedded import embedded_s3
@@ -42,7 +42,7 @@ class StepFailed(Exception):  # noqa: N818
 def run_here(pipeline: Any, values: dict[str, object]) -> int:
     """Run ``pipeline``, print where its results are, and return the exit code."""
     short = pipeline.name.removeprefix("dcvae-")
-    process.adopt_orphans()
+    processes.adopt_orphans()
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         with _environment(_storage(pipeline, values)):
@@ -72,7 +72,7 @@ def _storage(pipeline: Any, values: dict[str, object]) -> str:
 def _environment(storage: str) -> Iterator[None]:
     """The variables that steps inherit, and a server behind ``storage`` if it is a bucket."""
     scheme, bucket, _ = split_uri(storage)
-    os.environ.update(process.run_environment())
+    os.environ.update(processes.run_environment())
     os.environ["DCVAE_LOGS"] = str((HOME / "logs").absolute())
     if scheme != "s3":
         with _ending_steps(set()):
@@ -92,7 +92,7 @@ def _ending_steps(keep: set[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        process.end_children(_GRACE, keep)
+        processes.end_children(_GRACE, keep)
 
 
 def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:

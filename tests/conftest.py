@@ -5,10 +5,15 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from dcvae.sharding.shard import shard
+from dcvae.shards.manifest import Manifest
+from dcvae.storage import Storage, open_storage
 from dcvae.storage.embedded import EmbeddedS3, embedded_s3
+from tests.painted import Painted
 
 BUCKET = "dcvae-tests"
 # A shell that starts a job in the background has it, and all below it, ignore Ctrl-C.
@@ -47,3 +52,16 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def aws_environment(s3: EmbeddedS3) -> dict[str, str]:
     """The whole environment for a child process that uses the session's server."""
     return os.environ | s3.environment()
+
+
+class ShardSet(NamedTuple):
+    storage: Storage
+    manifest: Manifest
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    """1,000 labelled images of 8 pixels in shards of 64, in a folder."""
+    place = str(tmp_path_factory.mktemp("painted"))
+    manifest = shard(Painted(1000), place, resolution=8, samples_per_shard=64)
+    return ShardSet(open_storage(place), manifest)

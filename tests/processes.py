@@ -9,7 +9,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ["tests.data.painted", "dcvae.data.stream", "dcvae.storage.s3"]
+PRELOADED = ["tests.painted", "dcvae.streaming.stream", "dcvae.storage.s3"]
 
 
 def fresh() -> ForkServerContext:

@@ -1,4 +1,4 @@
-"""Imports go one way: pipelines → components → dcvae, and importing anything stays cheap."""
+"""Imports go one way, in dcvae from room to room too, and importing anything stays cheap."""
 
 import ast
 import subprocess
@@ -54,8 +54,72 @@ def test_imports_go_one_way(path: Path) -> None:
     assert ours <= MAY_IMPORT[layer], f"{layer} imports {ours - MAY_IMPORT[layer]}"
     if layer == "dcvae":
         assert "kfp" not in {top(name) for name in names}
-        if path.relative_to(ROOT).parts[:2] != ("dcvae", "launch"):
+        if path.relative_to(ROOT).parts[1] not in ("launch", "doctor"):
             assert "kubernetes" not in {top(name) for name in names}
+
+
+ROOMS = (
+    {"errors", "version"},
+    {"messages", "processes", "pictures"},
+    {"progress", "config", "storage", "latent"},
+    {"presets", "objective", "shards"},
+    {"models", "sharding", "streaming"},
+    {"snapshot", "run_folder"},
+    {"places"},
+    {"training", "launch", "evaluation"},
+    {"registry"},
+    {"report", "promotion", "doctor"},
+    {"cli", "__init__"},
+    {"__main__"},
+)
+"""The rooms of dcvae from the ground up: each uses those below it, and none of its neighbours."""
+FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    """``dcvae.shards.tar`` → ``shards``; ``dcvae`` itself is ``__init__``."""
+    return [*module.split("."), "__init__"][1]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.is_relative_to(ROOT / "dcvae")], ids=named
+)
+def test_rooms_use_only_those_below(path: Path) -> None:
+    here = path.relative_to(ROOT / "dcvae").with_suffix("").parts[0]
+    tree = ast.parse(path.read_text())
+    named_whole = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "dcvae"
+        for alias in node.names
+    }
+    names = {name for name in imported(list(ast.walk(tree))) if name != "dcvae"} | named_whole
+    for name in (name for name in names if top(name) == "dcvae"):
+        there = room_of(name)
+        assert there == here or FLOOR[there] < FLOOR[here], f"{here} imports {name}"
+        if here == "registry" and there == "evaluation":
+            assert name == "dcvae.evaluation.results", "the registry knows only results"
+
+
+ONE_MEANING = ("Counter", "Features", "Step", "Source", "resolve", "report", "small", "images")
+ONE_MEANING += ("plan", "run", "ranks")
+
+
+def defined(path: Path) -> Iterator[str]:
+    """What a module is called, and the functions and classes at its top."""
+    yield path.parent.name if path.stem == "__init__" else path.stem
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def test_a_word_has_one_meaning() -> None:
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "dcvae").rglob("*.py")):
+        for name in set(defined(path)):
+            found.setdefault(name, []).append(named(path))
+    twice = {name: places for name in ONE_MEANING if len(places := found.get(name, [])) > 1}
+    assert not twice
 
 
 @pytest.mark.parametrize(

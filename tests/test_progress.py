@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from dcvae.launch.lines import Progress
+from dcvae.messages import Progress
 from dcvae.progress import Lines, training_text
 
 VALUES = {
@@ -56,7 +56,7 @@ def test_a_narrow_terminal_shows_all_of_it() -> None:
     """A real terminal of 80 columns, on which nothing may be cut."""
     script = (
         "from dcvae.cli.show import training_shown\n"
-        "from dcvae.launch.lines import Progress\n"
+        "from dcvae.messages import Progress\n"
         "with training_shown() as show:\n"
         f"    show(Progress(1000, 4000, {VALUES}))\n"
     )

@@ -58,8 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from dcvae.launch.process import stopping_on_sigterm
-    from dcvae.launch.ranks import RankError
+    from dcvae.launch.starter import RankError
+    from dcvae.processes import stopping_on_sigterm
 
     try:
         with stopping_on_sigterm():

@@ -48,8 +48,8 @@ def shard(
     dcvae shard sklearn:digits ./digits --resolution 16
     ```
     """
-    from dcvae.data.inspect import table
-    from dcvae.data.shard import shard as write_shards
+    from dcvae.sharding.shard import shard as write_shards
+    from dcvae.shards.inspection import table
 
     with progress_shown() as report:
         manifest = write_shards(
@@ -88,9 +88,9 @@ def inspect(
     dcvae inspect ./digits --split test --resolution 16 -n 16
     ```
     """
-    from dcvae.data.inspect import contact_sheet, table
-    from dcvae.data.manifest import load_manifest
     from dcvae.pictures import png
+    from dcvae.shards.inspection import contact_sheet, table
+    from dcvae.shards.manifest import load_manifest
     from dcvae.storage import open_storage
 
     storage = open_storage(uri)

@@ -95,14 +95,16 @@ def _read(path: Path, model: "DCVAE") -> "Tensor":
     """The image as the model takes it: [C, r, r] in [-1, 1]."""
     import torch
 
-    from dcvae.data.images import BadImage, decode, to_square
+    from dcvae.pictures import to_float
+    from dcvae.sharding.decoding import decode, to_square
+    from dcvae.shards.encodings import BadImage
 
     try:
         image = decode(path.read_bytes(), model.resolution)
         pixels = to_square(image, model.resolution, model.config.model.channels)
     except BadImage as error:
         raise UserError(f"{path} cannot be used: {error}") from None
-    return torch.tensor(pixels).permute(2, 0, 1).float() / 127.5 - 1
+    return to_float(torch.tensor(pixels).permute(2, 0, 1))
 
 
 def write_sheet(images: "Tensor", out: Path, columns: int) -> None:

@@ -53,12 +53,16 @@ def evaluate(
     ```
     """
     from dcvae.evaluation import evaluate as measure
+    from dcvae.registry import resolve
+    from dcvae.report import write_report
 
     with progress_shown() as report:
         result = measure(
-            snapshot,
+            resolve(snapshot),
             data,
             out,
+            reference,
+            write_report,
             extractor=extractor,
             samples=samples,
             split=split,
@@ -68,7 +72,6 @@ def evaluate(
             latent_clamp=latent_clamp,
             perceptual=perceptual,
             perceptual_weights=perceptual_weights,
-            reference=reference,
             device=device,
         )
     for line in result.lines():
@@ -94,7 +97,7 @@ def register(
         --registry ./models --name digits --maximum pixel_distance=0.1
     ```
     """
-    from dcvae.registry import register as add
+    from dcvae.promotion import register as add
 
     thresholds = dict(_threshold(text) for text in maximum or [])
     result = add(snapshot, evaluation, registry, name, thresholds, {})

@@ -36,9 +36,7 @@ def doctor(
 
     findings = [*checks.machine(), *(checks.storage(storage) if storage else [])]
     if cluster:
-        from dcvae.launch import needs
-
-        findings += needs.cluster(namespace)
+        findings += checks.cluster(namespace)
     for finding in findings:
         print(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
     if storage is None:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dcvae import messages
 from dcvae.errors import UserError
-from dcvae.launch import lines
-from dcvae.progress import Lines, Report, training_text
+from dcvae.progress import Lines, OnProgress, training_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -18,14 +18,14 @@ _HOUR = 3600.0
 
 
 @contextmanager
-def progress_shown() -> Iterator[Report]:
+def progress_shown() -> Iterator[OnProgress]:
     """A report that is a bar on a terminal and plain lines in a pipe or a log."""
     with _shown() as tell:
         yield lambda done, total, what: tell(done, total, what, "")
 
 
 @contextmanager
-def training_shown() -> Iterator[Callable[[lines.Progress], None]]:
+def training_shown() -> Iterator[Callable[[messages.Progress], None]]:
     """The same for what rank 0 of a training says."""
     with _shown() as tell:
         yield lambda p: tell(p.images, p.total, "training images", training_text(p.values))

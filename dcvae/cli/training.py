@@ -41,15 +41,14 @@ def train(
     metrics.jsonl; the last line printed is the finished snapshot.
     """
     from dcvae import launch
-    from dcvae.presets import resolve
+    from dcvae.presets import configure
+    from dcvae.training.estimate import estimate
 
-    config = resolve(preset, setting or [])
+    config = configure(preset, setting or [])
     if dry_run:
-        from dcvae.training.plan import plan
-
         launch.check(config, data, nproc)
         print(config.model_dump_json(indent=2))
-        print(plan(config, nproc or launch.default_ranks()))
+        print(estimate(config, nproc or launch.default_ranks()))
         return
     with training_shown() as show:
         snapshot = launch.train(config, data, out, nproc, show=show)
@@ -66,10 +65,10 @@ def presets(
     dcvae presets digits
     ```
     """
-    from dcvae.presets import PRESETS, resolve
+    from dcvae.presets import PRESETS, configure
 
     if name is not None:
-        print(resolve(name).model_dump_json(indent=2))
+        print(configure(name).model_dump_json(indent=2))
         return
     width = max(len(each) for each in PRESETS)
     for each, config in PRESETS.items():

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from dcvae.errors import UserError
 from dcvae.evaluation.distances import Features, Gathering, extract, pixel_distance
-from dcvae.evaluation.drawing import Shown, examples_by_class
 from dcvae.evaluation.extractors import Extractor
-from dcvae.evaluation.images import Images
 from dcvae.evaluation.perceptual import Perceptual, path_length
 from dcvae.evaluation.probe import Probe, probe
 from dcvae.evaluation.reference import Reference
 from dcvae.evaluation.results import Metric, Protocol
+from dcvae.evaluation.selection import Selection
 from dcvae.evaluation.sets import SetDistances, reading_order
+from dcvae.evaluation.shown import Shown, examples_by_class
 from dcvae.models import DCVAE
 from dcvae.pictures import to_float, to_uint8
-from dcvae.progress import Report
+from dcvae.progress import OnProgress, Tally
 
 SHOWN = 64
 PROBE_IMAGES = 60_000
@@ -54,11 +54,11 @@ class Measurement:
     def __init__(
         self,
         model: DCVAE,
-        images: Images,
+        images: Selection,
         protocol: Protocol,
         extractor: Extractor,
         perceptual: Perceptual | None = None,
-        report: Report | None = None,
+        report: OnProgress | None = None,
         reference: Reference | None = None,
     ) -> None:
         self.reference = reference or Reference(None)
@@ -239,20 +239,8 @@ class Measurement:
             )
         return images
 
-    def _counter(self, what: str, total: int | None = None) -> "Counter":
-        return Counter(self.report, total or self.protocol.samples, what)
-
-
-class Counter:
-    """Adds up what batches report."""
-
-    def __init__(self, report: Report, total: int, what: str) -> None:
-        self.report, self.total, self.what, self.done = report, total, what, 0
-        report(0, total, what)
-
-    def __call__(self, count: int) -> None:
-        self.done += count
-        self.report(self.done, self.total, self.what)
+    def _counter(self, what: str, total: int | None = None) -> Tally:
+        return Tally(self.report, total or self.protocol.samples, what)
 
 
 def prior(samples: int, latent_dim: int, seed: int, clamp: float | None) -> Tensor:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Never
 
-from dcvae.launch.lines import Failure, emit
-from dcvae.launch.process import PARENT_VARIABLE, die_with_parent, parent_environment
+from dcvae.messages import Failure, emit
+from dcvae.processes import PARENT_VARIABLE, die_with_parent, parent_environment
 
 LAST_LINES = 30
 SHUTDOWN_SECONDS = 100

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dcvae.errors import UserError
-from dcvae.launch.ranks import RankError
+from dcvae.launch.starter import RankError
 
 T = TypeVar("T")
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"

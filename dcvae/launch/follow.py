@@ -7,8 +7,8 @@ from typing import Any, Never
 
 from dcvae.errors import UserError
 from dcvae.launch.cluster import Cluster
-from dcvae.launch.lines import Failure, Progress, parse
-from dcvae.launch.ranks import RankError, error_of
+from dcvae.launch.starter import RankError, error_of
+from dcvae.messages import Failure, Progress, parse
 
 _LAST_LINES = 200
 _IMAGE = "the image cannot be pulled: check its name, tag and pull secret"

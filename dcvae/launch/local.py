@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcvae.launch.lines import Failure, Progress, parse
-from dcvae.launch.process import end_tree, parent_environment, stopping_on_sigterm
-from dcvae.launch.ranks import RankError, error_of
+from dcvae.launch.starter import RankError, error_of
+from dcvae.messages import Failure, Progress, parse
+from dcvae.processes import end_tree, parent_environment, stopping_on_sigterm
 
 LOGS_VARIABLE = "DCVAE_LOGS"
 """Folder for log files; without it, the machine's temporary folder."""

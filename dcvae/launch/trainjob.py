@@ -15,9 +15,9 @@ from typing import Any
 from dcvae.errors import UserError
 from dcvae.launch.cluster import GROUP, VERSION, Cluster, Taken
 from dcvae.launch.follow import Follower
-from dcvae.launch.lines import Progress
-from dcvae.launch.process import stopping_on_sigterm
-from dcvae.launch.ranks import RankError
+from dcvae.launch.starter import RankError
+from dcvae.messages import Progress
+from dcvae.processes import stopping_on_sigterm
 
 RUNTIME_VARIABLE = "DCVAE_TRAINING_RUNTIME"
 RANKS_PER_NODE_VARIABLE = "DCVAE_RANKS_PER_NODE"

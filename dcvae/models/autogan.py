@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcvae.config import ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, Features, unit_rows
+from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, unit_rows
 from dcvae.models.layers import box_sum
 from dcvae.models.normalization import GlobalBatchNorm2d, normalize_spectrum
 
@@ -169,16 +169,16 @@ class AutoganDualEncoder(DualEncoder):
         _initialize(self.low_map)
         _initialize(self.low_embedding)
 
-    def features(self, images: Tensor, resolution: int, fade: float) -> Features:
+    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
         """As in :meth:`DualEncoder.features`; low is [N, F, 16, 16], high [N, F, 8, 8]."""
-        return Features(*self.trunk(images))
+        return FeatureMaps(*self.trunk(images))
 
-    def score(self, features: Features) -> Tensor:
+    def score(self, features: FeatureMaps) -> Tensor:
         """As in :meth:`DualEncoder.score`."""
         return self.score_head(self._high(features)).squeeze(1)  # type: ignore[no-any-return]
 
     def embed(
-        self, features: Features, location: tuple[int, int] | None = None
+        self, features: FeatureMaps, location: tuple[int, int] | None = None
     ) -> dict[str, Tensor]:
         """As in :meth:`DualEncoder.embed`."""
         low = self.low_embedding(self.low_map(features.low).flatten(1))
@@ -190,7 +190,7 @@ class AutoganDualEncoder(DualEncoder):
             embeddings["patch"] = unit_rows(features.low[:, :, *location])
         return embeddings
 
-    def _high(self, features: Features) -> Tensor:
+    def _high(self, features: FeatureMaps) -> Tensor:
         return self.dense(F.relu(features.high).sum(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def parts(self) -> dict[str, list[nn.Module]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dcvae.objective.precision import at_least_float32
 
 
-class Features(NamedTuple):
+class FeatureMaps(NamedTuple):
     """What D knows of N images, before its heads."""
 
     low: Tensor
@@ -25,9 +25,9 @@ class DualEncoder(nn.Module, ABC):
     """
 
     patch_dim: int
-    """Channels of ``Features.low``: the length of local patches (4.1)."""
+    """Channels of ``FeatureMaps.low``: the length of local patches (4.1)."""
     patch_side: int
-    """Rows and columns of ``Features.low``."""
+    """Rows and columns of ``FeatureMaps.low``."""
 
     def forward(
         self,
@@ -47,16 +47,16 @@ class DualEncoder(nn.Module, ABC):
         return [self.embed(f, location) for f in features]
 
     @abstractmethod
-    def features(self, images: Tensor, resolution: int, fade: float) -> Features:
+    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
         """Map images [N, C, r, r] in [-1, 1] to the inputs of the heads."""
 
     @abstractmethod
-    def score(self, features: Features) -> Tensor:
+    def score(self, features: FeatureMaps) -> Tensor:
         """Real/fake score [N] of one set of images; positive means real."""
 
     @abstractmethod
     def embed(
-        self, features: Features, location: tuple[int, int] | None = None
+        self, features: FeatureMaps, location: tuple[int, int] | None = None
     ) -> dict[str, Tensor]:
         """Contrastive embeddings of N images, rows of unit length (paper 4.1, A.5).
 

@@ -12,7 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, Features, unit_rows
+from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, unit_rows
 from dcvae.models.layers import (
     HE_GAIN,
     DownConv2d,
@@ -208,11 +208,11 @@ class ProganDualEncoder(DualEncoder):
         self.low_embedding = EqualizedLinear(self.patch_side**2, config.embedding_dim, gain=1.0)
         self.high_embedding = EqualizedLinear(features, config.embedding_dim, gain=1.0)
 
-    def features(self, images: Tensor, resolution: int, fade: float) -> Features:
+    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
         """As in :meth:`DualEncoder.features`; low is [N, F, 8, 8], high [N, F, 4, 4]."""
-        return Features(*self.trunk(images, resolution, fade))
+        return FeatureMaps(*self.trunk(images, resolution, fade))
 
-    def score(self, features: Features) -> Tensor:
+    def score(self, features: FeatureMaps) -> Tensor:
         """As in :meth:`DualEncoder.score`, with minibatch statistics."""
         statistics = self.statistics(minibatch_stddev(features.high))
         x = leaky_relu(self.top(features.high) + statistics)
@@ -220,7 +220,7 @@ class ProganDualEncoder(DualEncoder):
         return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]
 
     def embed(
-        self, features: Features, location: tuple[int, int] | None = None
+        self, features: FeatureMaps, location: tuple[int, int] | None = None
     ) -> dict[str, Tensor]:
         """As in :meth:`DualEncoder.embed`."""
         low = leaky_relu(self.low_map(features.low)).flatten(1)

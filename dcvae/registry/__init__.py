@@ -12,20 +12,14 @@ compare-and-swap.
 """
 
 from dcvae.registry.champion import Event, history, promote
-from dcvae.registry.gate import Verdict, judge
-from dcvae.registry.register import Registration, register
 from dcvae.registry.resolve import resolve
 from dcvae.registry.versions import Version, list_versions
 
 __all__ = [
     "Event",
-    "Registration",
-    "Verdict",
     "Version",
     "history",
-    "judge",
     "list_versions",
     "promote",
-    "register",
     "resolve",
 ]

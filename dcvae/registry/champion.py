@@ -8,9 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dcvae.errors import UserError
-from dcvae.registry.clock import now
-from dcvae.registry.versions import open_model, read_version, to_json
-from dcvae.storage import Conflict, NotFound, Storage
+from dcvae.registry.versions import open_model, read_version
+from dcvae.storage import Conflict, NotFound, Storage, timestamp, to_json
 
 CHAMPION = "champion.json"
 PATIENCE = 120.0  # seconds of losing to other writers before giving up
@@ -77,7 +76,12 @@ def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
         try:
             # An object changed between stat and read has another etag: the write then conflicts.
             etag = present.etag if present else None
-            model.write(CHAMPION, to_json(changed), if_absent=present is None, if_match=etag)
+            model.write(
+                CHAMPION,
+                to_json(changed.model_dump(mode="json")),
+                if_absent=present is None,
+                if_match=etag,
+            )
             return changed
         except Conflict:
             if time.monotonic() > deadline:
@@ -100,7 +104,12 @@ def promote(registry: str, name: str, version: int, reason: str = "promoted by h
         if state.version == version:
             return None
         return Event(
-            at=now(), by="hand", version=version, moved=True, previous=state.version, reason=reason
+            at=timestamp(),
+            by="hand",
+            version=version,
+            moved=True,
+            previous=state.version,
+            reason=reason,
         )
 
     return decide(model, by_hand)

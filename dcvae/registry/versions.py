@@ -1,7 +1,6 @@
 """Versions: immutable records, numbered without gaps."""
 
 import itertools
-import json
 import re
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dcvae.errors import UserError
 from dcvae.evaluation.results import Evaluation
-from dcvae.storage import Conflict, NotFound, Storage, open_storage, read_versioned
+from dcvae.storage import Conflict, NotFound, Storage, open_storage, read_versioned, to_json
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -97,20 +96,13 @@ def claim(model: Storage, draft: Version, after: int) -> Version:
     for number in itertools.count(after + 1):
         version = draft.model_copy(update={"version": number})
         try:
-            model.write(key_of(number), to_json(version), if_absent=True)
+            model.write(key_of(number), to_json(version.model_dump(mode="json")), if_absent=True)
             return version
         except Conflict:
             taken = read_version(model, number)
             if taken.digest == draft.digest:
                 return taken
     raise AssertionError("numbers do not end")
-
-
-def to_json(record: BaseModel) -> bytes:
-    """A record as JSON that reads well in a browser."""
-    return (
-        json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-    ).encode()
 
 
 def _numbers(model: Storage) -> list[int]:

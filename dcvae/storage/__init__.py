@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dcvae.errors import UserError
 from dcvae.storage.base import Conflict, NotFound, ObjectInfo, Storage
-from dcvae.storage.formats import read_versioned
+from dcvae.storage.formats import read_versioned, timestamp, to_json
 from dcvae.storage.uri import join, split_uri
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "open_storage",
     "read_versioned",
     "split_uri",
+    "timestamp",
+    "to_json",
 ]
 
 

@@ -1,5 +1,7 @@
-"""JSON objects that say which version of their format they are."""
+"""Records as they are stored: JSON that reads well, its version, the time in it."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from dcvae.errors import UserError
@@ -21,3 +23,13 @@ def read_versioned(storage: Storage, key: str, version: int) -> dict[str, Any]:
             f"{version}; use the dcvae that wrote it, or a later one"
         )
     return dict(content)
+
+
+def to_json(content: object) -> bytes:
+    """A record as JSON that reads well in a browser."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def timestamp() -> str:
+    """Now, as records carry it: UTC in ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

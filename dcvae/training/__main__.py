@@ -13,7 +13,7 @@ LAST_SCRAPE_SECONDS = 20
 
 def main(arguments: list[str] | None = None) -> int:
     """Train and return the exit code: 0 finished, 2 bad input, 75 restart me, 1 anything else."""
-    from dcvae.launch.process import PARENT_VARIABLE, die_with_parent
+    from dcvae.processes import PARENT_VARIABLE, die_with_parent
 
     if os.environ.get(PARENT_VARIABLE):
         die_with_parent()

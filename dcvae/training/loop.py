@@ -11,17 +11,19 @@ from types import FrameType
 import torch
 
 from dcvae.config import Config
-from dcvae.data.cache import ShardCache
-from dcvae.data.stream import Batch, Stream, read_split
+from dcvae.run_folder import RunFolder, snapshot_place
+from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
+from dcvae.streaming.cache import ShardCache
+from dcvae.streaming.stream import Batch, Stream, read_split
 from dcvae.training import checkpoint, engines, ranks
-from dcvae.training.images import to_model
+from dcvae.training.inputs import to_model
 from dcvae.training.networks import Networks
 from dcvae.training.profiling import Profiler
 from dcvae.training.randomness import Rows
-from dcvae.training.run_folder import SAMPLES, RunFolder
+from dcvae.training.samples import INPUTS, sheets
 from dcvae.training.schedule import Stage, stage_at
-from dcvae.training.step import MicroBatch, Step
+from dcvae.training.step import MicroBatch, TrainingStep
 from dcvae.training.telemetry import Telemetry
 
 RESTART_EXIT_CODE = 75
@@ -105,7 +107,7 @@ class Training:
             self.engines["dual_encoder"] = dual_encoder
         if saved is not None:
             checkpoint.restore(saved, self.engines)
-        self.step = Step(
+        self.step = TrainingStep(
             config, self.networks, self.engines["autoencoder"], self.engines.get("dual_encoder")
         )
 
@@ -211,7 +213,12 @@ class Training:
         if pictures:
             self._save_pictures(stage)
         if snapshot and ranks.rank() == 0:
-            self.folder.save_snapshot(self.networks.averaged, self.images)
+            save_snapshot(
+                snapshot_place(self.folder.storage, self.images),
+                self.networks.averaged,
+                images=self.images,
+                dataset=self.folder.dataset(),
+            )
         if saved:
             self._save_checkpoint()
 
@@ -234,9 +241,10 @@ class Training:
             return
         shards, manifest = self.folder.shards, self.folder.manifest
         split = "test" if "test" in manifest.splits else self.config.data.split
-        batch = next(read_split(shards, manifest, split, stage.phase.resolution, SAMPLES // 2))
+        batch = next(read_split(shards, manifest, split, stage.phase.resolution, INPUTS))
         inputs = to_model(batch.images, self.device, None, stage.fade)
-        self.folder.save_pictures(self.networks.averaged, inputs, self.images)
+        pictures = sheets(self.networks.averaged, inputs, self.config.training.seed)
+        self.folder.write_pictures(self.images, *pictures)
         self.folder.write_metrics()
 
     def _refuse_bad_weights(self) -> None:

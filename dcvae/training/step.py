@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dcvae.config import Config
 from dcvae.models import Generated
-from dcvae.models.dual_encoder import Features
+from dcvae.models.dual_encoder import FeatureMaps
 from dcvae.objective import gan
 from dcvae.objective.instance import info_nce, instance_accuracy, instance_logits
 from dcvae.objective.kl import kl_divergence
@@ -49,7 +49,7 @@ class MicroBatch:
 
 
 @dataclass
-class Step:
+class TrainingStep:
     """Makes steps on the networks through their engines."""
 
     config: Config
@@ -203,7 +203,7 @@ class Step:
         forward = engine or self.networks.dual_encoder
         return [at_least_float32(score) for score in forward(parts, *self._at(), "score")]
 
-    def _features(self, images: Tensor) -> Features:
+    def _features(self, images: Tensor) -> FeatureMaps:
         return self.networks.dual_encoder.features(images, *self._at())
 
     def _at(self) -> tuple[int, float]:

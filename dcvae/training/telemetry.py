@@ -1,6 +1,5 @@
 """What a run tells while it runs: loss terms, speed and waits, for people and for programs."""
 
-import json
 import math
 import os
 import time
@@ -11,8 +10,8 @@ import torch
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from torch import Tensor
 
+from dcvae import messages
 from dcvae.errors import UserError
-from dcvae.launch import lines
 from dcvae.training import ranks
 from dcvae.training.schedule import Stage
 
@@ -135,13 +134,7 @@ class Telemetry:
             shown = dict(record)
             images, waited = int(shown.pop("images")), shown.pop("data_wait_seconds")
             shown["data_wait_ratio"] = waited / max(seconds, 1e-9)
-            lines.progress(images, self.total_images, shown)
-
-
-def json_line(record: Mapping[str, float]) -> str:
-    """``record`` as one line of metrics.jsonl."""
-    rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}
-    return json.dumps(rounded) + "\n"
+            messages.progress(images, self.total_images, shown)
 
 
 def _spell(value: float) -> str:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dcvae.models import DCVAE
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
 from tests.cli.test_verbs import dcvae
@@ -21,7 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a snapshot, and pictures light and dark."""
     folder = tmp_path_factory.mktemp("latents")
     torch.manual_seed(0)
-    model = DCVAE(resolve("smoke"))
+    model = DCVAE(configure("smoke"))
     dataset = {"uri": "none", "name": "none", "fingerprint": "0" * 64}
     save_snapshot(open_storage(str(folder / "model")), model, images=0, dataset=dataset)
     noise = np.random.default_rng(0)

@@ -6,10 +6,10 @@ import pytest
 
 import dcvae
 from dcvae import launch
-from dcvae.data.shard import shard
-from dcvae.launch.lines import Progress
 from dcvae.launch.trainjob import TrainJob
-from dcvae.presets import resolve
+from dcvae.messages import Progress
+from dcvae.presets import configure
+from dcvae.sharding.shard import shard
 from dcvae.storage import open_storage
 from tests.cluster.conftest import BUCKET, Place
 from tests.processes import wait_until
@@ -56,7 +56,7 @@ class Killer:
 def test_a_training_survives_the_loss_of_a_pod(place: Place) -> None:
     data, out = f"s3://{BUCKET}/digits", f"s3://{BUCKET}/run"
     shard("sklearn:digits", data, resolution=8, channels=1, name="digits")
-    config = resolve("smoke", SETTINGS)
+    config = configure("smoke", SETTINGS)
     ranks = TrainJob(NAME, "dcvae", nodes=2, poll=1.0, namespace=place.namespace)
     killer = Killer(place)
     snapshot = launch.train(config, data, out, ranks=ranks, show=killer)

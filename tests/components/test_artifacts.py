@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from dcvae.data.shard import shard
 from dcvae.models import DCVAE
-from dcvae.presets import resolve
+from dcvae.presets import configure
+from dcvae.sharding.shard import shard
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
 
@@ -59,7 +59,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     torch.manual_seed(0)
     snapshot = f"{root}/runs/r/snapshots/000000000000"
     dataset = {"uri": data, "name": "digits", "fingerprint": "0" * 64}
-    save_snapshot(open_storage(snapshot), DCVAE(resolve("smoke")), images=0, dataset=dataset)
+    save_snapshot(open_storage(snapshot), DCVAE(configure("smoke")), images=0, dataset=dataset)
     common = {"snapshot": snapshot, "data": data, "storage": root}
     measured = run(
         where,

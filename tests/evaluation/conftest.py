@@ -1,16 +1,11 @@
-"""Real photographs, cut into small images; and a browser."""
-
-from collections.abc import Iterator
+"""Real photographs, cut into small images."""
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser
 from sklearn.datasets import load_sample_images
 
 from dcvae.evaluation.extractors import Extractor, load_extractor
-
-from .pages import chromium
 
 
 def photo_crops(count: int, seed: int, photos: tuple[int, ...] = (0, 1)) -> torch.Tensor:
@@ -33,9 +28,3 @@ def extractor() -> Extractor:
 @pytest.fixture(scope="session")
 def photos() -> torch.Tensor:
     return photo_crops(200, seed=1)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcvae.data.manifest import load_manifest
-from dcvae.data.shard import shard
 from dcvae.errors import UserError
 from dcvae.evaluation import evaluate, read_evaluation
-from dcvae.evaluation.images import Images
+from dcvae.evaluation.selection import Selection
 from dcvae.models import DCVAE
-from dcvae.presets import resolve
+from dcvae.presets import configure
+from dcvae.sharding.shard import shard
+from dcvae.shards.manifest import load_manifest
 from dcvae.snapshot import load_snapshot, save_snapshot
 from dcvae.storage import open_storage
 
@@ -28,7 +28,7 @@ def digits(tmp_path_factory) -> str:
 
 def write_model(folder: Path, seed: int = 0, break_it: bool = False) -> str:
     torch.manual_seed(seed)
-    model = DCVAE(resolve("smoke")).eval()
+    model = DCVAE(configure("smoke")).eval()
     if break_it:
         with torch.no_grad():
             next(model.decoder.parameters()).fill_(float("nan"))
@@ -76,7 +76,7 @@ def test_every_number_says_its_protocol(evaluated, digits):
 def test_the_pixel_distance_is_of_the_reconstructions(evaluated, digits):
     snapshot, _, result, _ = evaluated
     storage = open_storage(digits)
-    images = Images(storage, load_manifest(storage), resolution=8, batch_size=1000)
+    images = Selection(storage, load_manifest(storage), resolution=8, batch_size=1000)
     x = torch.cat([batch for batch, _ in images.choice("test", 100, seed=0)]).float()
     model = load_snapshot(open_storage(snapshot))
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_the_pixel_distance_is_of_the_reconstructions(evaluated, digits):
 
 def test_a_choice_is_random_without_repetition_and_nested(digits):
     storage = open_storage(digits)
-    images = Images(storage, load_manifest(storage), resolution=8, batch_size=50)
+    images = Selection(storage, load_manifest(storage), resolution=8, batch_size=50)
 
     def chosen(count):
         batches = [batch for batch, _ in images.choice("test", count, seed=0)]

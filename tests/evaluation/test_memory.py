@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 from dcvae.evaluation import distances
 from dcvae.evaluation.extractors import Extractor
-from dcvae.evaluation.images import Images
+from dcvae.evaluation.selection import Selection
 from dcvae.evaluation.measure import Measurement
 from dcvae.evaluation.results import Protocol
 from dcvae.models import DCVAE
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.storage import open_storage
-from tests.data.painted import Painted, shard
+from tests.painted import Painted, shard
 from tests.evaluation.written import PROTOCOL
 
 class Corners(torch.nn.Module):
@@ -32,10 +32,10 @@ torch.set_num_threads(1)
 count = int(sys.argv[1])
 distances.AT_ONCE = 100
 manifest = shard(Painted(count, side=32), sys.argv[2], resolution=32, samples_per_shard=200)
-config = resolve("smoke")
+config = configure("smoke")
 size = config.model.model_copy(update={"resolution": 32, "channels": 3})
 model = DCVAE(config.model_copy(update={"model": size})).eval()
-images = Images(open_storage(sys.argv[2]), manifest, 32, 64)
+images = Selection(open_storage(sys.argv[2]), manifest, 32, 64)
 changes = {"split": "train", "samples": count, "resolution": 32}
 tool = Extractor("corners", "", Corners(), "12", None, 32, torch.device("cpu"))
 found = Measurement(model, images, Protocol(**{**PROTOCOL, **changes}), tool).run()

@@ -99,8 +99,8 @@ def cut_images(folder: Path, gateway: str) -> None:
     """A real step, which leaves its numbers with the gateway."""
     step = (
         "import sys\n"
-        "from dcvae.data.shard import shard\n"
-        "from dcvae.launch.step import running_step\n"
+        "from dcvae.sharding.shard import shard\n"
+        "from dcvae.launch.pipeline_step import running_step\n"
         "with running_step() as told:\n"
         "    shard('sklearn:digits', sys.argv[1], resolution=8, progress=told)\n"
     )

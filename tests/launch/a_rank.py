@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from dcvae.launch.lines import progress
-from dcvae.launch.process import die_with_parent
+from dcvae.messages import progress
+from dcvae.processes import die_with_parent
 
 FOLDER = Path(__file__).parent
 

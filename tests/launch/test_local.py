@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dcvae.errors import UserError
-from dcvae.launch.lines import Progress
 from dcvae.launch.local import LocalRanks
-from dcvae.launch.ranks import RankError
+from dcvae.launch.starter import RankError
+from dcvae.messages import Progress
 from tests.launch.a_rank import FOLDER
 from tests.processes import alive, noted, wait_until
 

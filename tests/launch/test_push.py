@@ -16,7 +16,7 @@ STEP = """
 import sys, time
 from pathlib import Path
 from dcvae.errors import UserError
-from dcvae.launch.step import running_step
+from dcvae.launch.pipeline_step import running_step
 from dcvae.storage.metrics import RETRIES
 with running_step():
     RETRIES.inc(3)

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from dcvae import messages
 from dcvae.errors import UserError
-from dcvae.launch import lines
-from dcvae.launch.lines import Failure, Progress
-from dcvae.launch.ranks import RankError
+from dcvae.launch.starter import RankError
 from dcvae.launch.trainjob import TrainJob, cluster_ranks
+from dcvae.messages import Failure, Progress
 from tests.launch.api_server import ApiServer
 from tests.processes import wait_until
 
@@ -46,7 +46,7 @@ def said(second: int, message: Progress | Failure | str) -> str:
         out.write(message)
     else:
         with contextlib.redirect_stdout(out):
-            lines.emit(message)
+            messages.emit(message)
     return f"2026-01-01T00:00:{second:02d}.000000000Z [default0]:{out.getvalue().strip()}"
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dcvae.models import DCVAE, build_dual_encoder
 from dcvae.models.autogan import Block, Cell
 from dcvae.models.normalization import normalize_spectrum
-from dcvae.presets import resolve
+from dcvae.presets import configure
 
 UNUSED_HEADS = 3 * (129 + 64 * 16)
 """The released dual encoder has heads on blocks 2, 3 and 4 that no loss uses; ours has not."""
@@ -18,7 +18,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def test_parameter_counts_are_those_of_the_released_code() -> None:
-    config = resolve("cifar10")
+    config = configure("cifar10")
     model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     assert parameters(model.encoder) == 1_086_464
     assert parameters(model.decoder) == 4_405_251
@@ -63,7 +63,7 @@ def test_weights_are_divided_by_their_largest_singular_value() -> None:
 
 
 def test_images_latents_and_embeddings_have_their_shapes() -> None:
-    config = resolve("mnist_z16")
+    config = configure("mnist_z16")
     model, dual_encoder = DCVAE(config).eval(), build_dual_encoder(config.model)
     images = model.sample(2, torch.Generator().manual_seed(0))
     assert images.shape == (2, 1, 32, 32)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dcvae.models import DCVAE, build_dual_encoder
-from dcvae.presets import resolve
+from dcvae.presets import configure
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -18,7 +18,7 @@ def parameters(module: torch.nn.Module) -> int:
 def test_parameter_counts(
     preset: str, decoder: float, encoder: float, discriminator: float
 ) -> None:
-    config = resolve(preset)
+    config = configure(preset)
     with torch.device("meta"):
         model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     assert parameters(model.decoder) == pytest.approx(decoder, rel=2e-3)
@@ -29,7 +29,7 @@ def test_parameter_counts(
 @pytest.mark.parametrize(("resolution", "fade"), [(4, 1), (8, 0.3), (8, 1), (16, 0.5), (16, 1)])
 @pytest.mark.parametrize("head", ["score", "embed"])
 def test_parts_at_work_are_those_with_gradients(resolution: int, fade: float, head: str) -> None:
-    config = resolve("digits")
+    config = configure("digits")
     model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     model.grow_to(resolution, fade)
     images = torch.rand(4, 1, resolution, resolution) * 2 - 1
@@ -45,7 +45,7 @@ def test_parts_at_work_are_those_with_gradients(resolution: int, fade: float, he
 
 
 def test_every_parameter_is_in_one_part() -> None:
-    config = resolve("digits")
+    config = configure("digits")
     for network in (DCVAE(config), build_dual_encoder(config.model)):
         listed = [p for ms in network.parts().values() for m in ms for p in m.parameters()]
         assert {id(p) for p in listed} == {id(p) for p in network.parameters()}
@@ -54,7 +54,7 @@ def test_every_parameter_is_in_one_part() -> None:
 
 def test_growth_starts_from_what_was_learned() -> None:
     """At fade 0 the new resolution shows the old images, enlarged, and scores them as before."""
-    config = resolve("digits")
+    config = configure("digits")
     model, dual_encoder = DCVAE(config), build_dual_encoder(config.model)
     z = torch.randn(4, config.model.latent_dim)
     model.grow_to(8, 1.0)
@@ -67,7 +67,7 @@ def test_growth_starts_from_what_was_learned() -> None:
 
 
 def test_embeddings_do_not_depend_on_the_images_beside() -> None:
-    dual_encoder = build_dual_encoder(resolve("digits").model)
+    dual_encoder = build_dual_encoder(configure("digits").model)
     images = torch.rand(6, 1, 16, 16) * 2 - 1
     (together,) = dual_encoder([images], 16, 1.0, "embed", (2, 3))
     (alone,) = dual_encoder([images[:1]], 16, 1.0, "embed", (2, 3))
@@ -78,7 +78,7 @@ def test_embeddings_do_not_depend_on_the_images_beside() -> None:
 
 
 def test_public_methods_check_their_input() -> None:
-    model = DCVAE(resolve("digits"))
+    model = DCVAE(configure("digits"))
     with pytest.raises(ValueError, match=r"\[N, 1, 16, 16\], not \[2, 3, 16, 16\]"):
         model.encode(torch.zeros(2, 3, 16, 16))
     with pytest.raises(ValueError, match=r"latents must have shape \[N, 16\]"):

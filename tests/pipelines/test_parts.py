@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcvae.data.manifest import load_manifest
-from dcvae.data.shard import shard
+from dcvae.sharding.shard import shard
+from dcvae.shards.manifest import load_manifest
 from dcvae.storage import open_storage
 
 ROOT = Path(__file__).parent.parent.parent

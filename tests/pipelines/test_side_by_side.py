@@ -14,9 +14,9 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from PIL import Image
 
-from dcvae.evaluation.charts import number
 from dcvae.evaluation.results import read_evaluation
-from dcvae.presets import resolve
+from dcvae.presets import configure
+from dcvae.report.charts import number
 from dcvae.storage import open_storage
 from pipelines.command_line import main
 
@@ -96,7 +96,7 @@ def test_every_model_of_a_form_can_be_trained_and_differs_where_the_page_says(
     labels = set()
     for task in trainings:
         settings = [*values["settings"], given(task, "variant")]
-        config = resolve(given(task, "preset"), [each for each in settings if each])
+        config = configure(given(task, "preset"), [each for each in settings if each])
         assert config.model.resolution == values["resolution"]
         assert config.model.channels == values["channels"]
         config.check_ranks(int(values["ranks"]))

@@ -15,7 +15,7 @@ def work(storage: str, folder: str, task: str) -> str:
 
     from dcvae.errors import UserError
     from dcvae.launch.local import LocalRanks
-    from dcvae.launch.step import running_step
+    from dcvae.launch.pipeline_step import running_step
     from dcvae.storage import open_storage
 
     with running_step():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.presets import resolve as preset
+from dcvae.presets import configure as preset
 from dcvae.snapshot import CONFIG, WEIGHTS
 from tests.evaluation import written
 from tests.evaluation.written import metric

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dcvae.errors import UserError
-from dcvae.registry import history, list_versions, promote, register, resolve
+from dcvae.promotion import register
+from dcvae.registry import history, list_versions, promote, resolve
 from dcvae.registry.champion import read_state
 from dcvae.registry.versions import open_model
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.data.shard import shard
+from dcvae.sharding.shard import shard
 from tests.training.pool import Pool
 
 

@@ -26,7 +26,7 @@ from dcvae.models.layers import downsample, upsample
 from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 from dcvae.training.schedule import stage_at
-from dcvae.training.step import MicroBatch, Step
+from dcvae.training.step import MicroBatch, TrainingStep
 from tests.training.test_plain_step import PlainEngine
 
 FILE = Path(__file__).with_name("golden.jsonl")
@@ -84,7 +84,7 @@ def _losses(name: str, run: dict[str, Any]) -> Iterator[Record]:
     engines: list[Any] = [
         PlainEngine(network, training) for network in (networks.autoencoder, networks.dual_encoder)
     ]
-    step, images = Step(config, networks, *engines), 0
+    step, images = TrainingStep(config, networks, *engines), 0
     while images < training.total_images:
         stage = stage_at(training.phases, images)
         networks.grow_to(stage.phase.resolution, stage.fade)

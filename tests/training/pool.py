@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dcvae.launch.process import die_with_parent
+from dcvae.processes import die_with_parent
 
 
 class Pool:

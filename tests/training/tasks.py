@@ -10,14 +10,14 @@ from torch import Tensor
 from dcvae.config import Config, parse_config
 from dcvae.models import Generated
 from dcvae.models.normalization import GlobalBatchNorm2d
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.training import ranks
 from dcvae.training.engines import Engine
 from dcvae.training.moments import saved_moments
 from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 from dcvae.training.schedule import stage_at
-from dcvae.training.step import MicroBatch, Step
+from dcvae.training.step import MicroBatch, TrainingStep
 
 GLOBAL_BATCH = 16
 
@@ -34,7 +34,7 @@ AUTOGAN = [
 
 def config(settings: list[str]) -> Config:
     """A small model; settings that name phases or a backbone replace the growing one."""
-    content = resolve("smoke").model_dump(mode="json")
+    content = configure("smoke").model_dump(mode="json")
     for setting in settings:
         key, _, text = setting.partition("=")
         section, name = key.split(".")
@@ -76,7 +76,7 @@ def micro_batch(settings: Config, all_images: Tensor, images: int, first: int) -
     return MicroBatch(own, Rows(settings.training.seed, images, GLOBAL_BATCH, number, len(own)))
 
 
-class KeepsTerms(Step):
+class KeepsTerms(TrainingStep):
     """A step that leaves the terms attached to their graphs."""
 
     def _term(self, name: str, value: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def steps(settings: list[str], count: int) -> dict[str, Tensor]:
     chosen = config(settings)
     networks = Networks(chosen)
     networks.equalize()
-    step = Step(
+    step = TrainingStep(
         chosen,
         networks,
         Engine(networks.autoencoder, chosen.training),

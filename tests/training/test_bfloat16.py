@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dcvae.models.normalization import normalize_spectrum
 from dcvae.objective.instance import instance_logits
 from dcvae.training.networks import Networks
-from dcvae.training.step import Step
+from dcvae.training.step import TrainingStep
 from tests.training import tasks
 from tests.training.pool import Pool
 from tests.training.test_plain_step import PlainEngine
@@ -37,7 +37,7 @@ class Watched(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def one_step(settings: list[str]) -> tuple[Step, dict[str, set[torch.dtype]]]:
+def one_step(settings: list[str]) -> tuple[TrainingStep, dict[str, set[torch.dtype]]]:
     config = tasks.config(settings)
     networks = Networks(config)
     phase = config.training.phases[-1]
@@ -50,13 +50,13 @@ def one_step(settings: list[str]) -> tuple[Step, dict[str, set[torch.dtype]]]:
         PlainEngine(network, config.training)
         for network in (networks.autoencoder, networks.dual_encoder)
     ]
-    step = Step(config, networks, *engines)
+    step = TrainingStep(config, networks, *engines)
     with Watched() as watched:
         step([tasks.micro_batches(config, phase.resolution, 0)], 0)
     return step, watched.seen
 
 
-def everything_that_stays(step: Step) -> Iterator[tuple[str, Tensor]]:
+def everything_that_stays(step: TrainingStep) -> Iterator[tuple[str, Tensor]]:
     yield from step.networks.state_dict().items()
     for engine in (step.autoencoder, step.dual_encoder):
         assert engine is not None

@@ -13,7 +13,7 @@ from dcvae.training import checkpoint
 from dcvae.training.engines import Engine
 from dcvae.training.moments import saved_moments
 from dcvae.training.networks import Networks
-from dcvae.training.step import Step
+from dcvae.training.step import TrainingStep
 from tests.training import tasks
 from tests.training.pool import Pool
 
@@ -32,7 +32,7 @@ def train_and_save(settings: list[str], folder: str, first: int, last: int) -> d
     }
     if saved:
         checkpoint.restore(saved, engines)
-    step = Step(chosen, networks, engines["autoencoder"], engines["dual_encoder"])
+    step = TrainingStep(chosen, networks, engines["autoencoder"], engines["dual_encoder"])
     networks.grow_to(8, 1.0)
     for i in range(first, last):
         step([tasks.micro_batches(chosen, 8, i * 16)], i * 16)

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from dcvae.data.shard import shard
+from dcvae.sharding.shard import shard
 from dcvae.storage import Storage, open_storage
 from dcvae.storage.embedded import EmbeddedS3
 from tests.storage.faults import KINDS, faulty_proxy

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dcvae.data.manifest import Manifest, load_manifest
-from dcvae.data.shard import shard
 from dcvae.errors import UserError
-from dcvae.launch.lines import Progress
-from dcvae.launch.run import check, train
+from dcvae.launch.train import check, train
+from dcvae.messages import Progress
 from dcvae.places import run_uri
-from dcvae.presets import resolve
+from dcvae.presets import configure
+from dcvae.sharding.shard import shard
+from dcvae.shards.manifest import Manifest, load_manifest
 from dcvae.storage import open_storage
 from tests.training.pool import Pool
 
@@ -35,10 +35,10 @@ def train_here(data: str, out: str, stop: bool) -> bool:
     """Train in this rank, to the end or to the first step; whether the run was stopped."""
     import torch
 
+    from dcvae.run_folder import RunFolder
     from dcvae.training.loop import Stopped, Training
-    from dcvae.training.run_folder import RunFolder
 
-    config = resolve("smoke", SETTINGS)
+    config = configure("smoke", SETTINGS)
     folder = RunFolder(open_storage(out), config, data)
     folder.claim()
     with Training(config, folder, torch.device("cpu")) as training:
@@ -79,7 +79,7 @@ def test_a_resumed_run_keeps_to_the_version_it_began_with(
     assert second.grown_from == first.fingerprint
 
     with caplog.at_level(logging.WARNING):
-        train(resolve("smoke", SETTINGS), str(data), str(run), ranks=OneOf(pool))
+        train(configure("smoke", SETTINGS), str(data), str(run), ranks=OneOf(pool))
     (said,) = [message for message in caplog.messages if "has grown since" in message]
     assert f"keeps to version {first.fingerprint[:8]}" in said
     result = open_storage(str(run)).read_json("result.json")
@@ -88,7 +88,7 @@ def test_a_resumed_run_keeps_to_the_version_it_began_with(
 
 
 def test_a_pipeline_makes_a_new_run_of_new_images(tmp_path: Path) -> None:
-    source, data, config = tmp_path / "images", tmp_path / "data", resolve("smoke", SETTINGS)
+    source, data, config = tmp_path / "images", tmp_path / "data", configure("smoke", SETTINGS)
     places = set()
     for count in (20, 40):
         make_images(source, data, count)
@@ -105,4 +105,4 @@ def test_other_images_in_the_same_place_are_refused(pool: Pool, tmp_path: Path) 
     data.rename(tmp_path / "the images of before")
     make_images(tmp_path / "other images", data, 30)
     with pytest.raises(UserError, match="holds a run of another data set"):
-        check(resolve("smoke", SETTINGS), str(data), 1, str(run))
+        check(configure("smoke", SETTINGS), str(data), 1, str(run))

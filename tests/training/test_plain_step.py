@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from benchmarks.plain import PlainStep
 from dcvae.config import TrainingConfig
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.training.engines import PartAdam
 from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
-from dcvae.training.step import MicroBatch, Step
+from dcvae.training.step import MicroBatch, TrainingStep
 
 BATCH = 4
 
@@ -41,7 +41,7 @@ class PlainEngine:
 
 
 def networks(settings: list[str]) -> Networks:
-    return Networks(resolve("cifar10", settings)).double()
+    return Networks(configure("cifar10", settings)).double()
 
 
 def test_two_iterations_end_in_the_same_weights() -> None:
@@ -52,7 +52,7 @@ def test_two_iterations_end_in_the_same_weights() -> None:
     engines: list[Any] = [
         PlainEngine(network, training) for network in (fast.autoencoder, fast.dual_encoder)
     ]
-    fast_step = Step(fast.config, fast, *engines)
+    fast_step = TrainingStep(fast.config, fast, *engines)
     plain_step = PlainStep(plain.config, plain)
     images = 0
     for _ in range(2):
@@ -76,7 +76,7 @@ def test_two_iterations_end_in_the_same_weights() -> None:
 
 def test_nothing_is_differentiated_that_is_not_used() -> None:
     """No gradient work for the autoencoder in D's phase, nor for D's weights in the generator's."""
-    nets = Networks(resolve("cifar10", ["model.decoder_width=8", "model.encoder_width=8"]))
+    nets = Networks(configure("cifar10", ["model.decoder_width=8", "model.encoder_width=8"]))
     seen: list[tuple[str, str]] = []
     now = {"phase": ""}
 
@@ -88,7 +88,7 @@ def test_nothing_is_differentiated_that_is_not_used() -> None:
     watch("dual_encoder", nets.dual_encoder)
     training = nets.config.training
     pair: list[Any] = [PlainEngine(n, training) for n in (nets.autoencoder, nets.dual_encoder)]
-    step = Step(nets.config, nets, *pair)
+    step = TrainingStep(nets.config, nets, *pair)
     micro = [MicroBatch(torch.rand(4, 3, 32, 32) * 2 - 1, Rows(0, 0, 4, 0, 4))]
     for phase, run in (
         ("discriminator", lambda: step._discriminator_phase(micro)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.storage import open_storage
 from tests.training.pool import Pool
 
@@ -20,10 +20,10 @@ def train_here(settings: list[str], data: str, out: str) -> float:
     import deepspeed.comm
     import torch
 
+    from dcvae.run_folder import RunFolder
     from dcvae.training.loop import Training
-    from dcvae.training.run_folder import RunFolder
 
-    config = resolve("smoke", settings)
+    config = configure("smoke", settings)
     folder = RunFolder(open_storage(out), config, data)
     folder.claim()
     began = time.monotonic()

@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dcvae.errors import UserError
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
-from dcvae.training.step import MicroBatch, Step
+from dcvae.training.step import MicroBatch, TrainingStep
 from tests.training import tasks
 from tests.training.pool import Pool
 from tests.training.test_plain_step import PlainEngine
@@ -56,12 +56,12 @@ def test_weights_after_steps_across_growth(pool: Pool, setting: str) -> None:
 
 def test_a_resumed_run_may_change_it() -> None:
     digests = {
-        resolve("digits", [f"training.checkpoint_activations_from={value}"]).digest()
+        configure("digits", [f"training.checkpoint_activations_from={value}"]).digest()
         for value in ("none", 8, 16)
     }
     assert len(digests) == 1
     with pytest.raises(UserError, match="autogan has none"):
-        resolve("cifar10", ["training.checkpoint_activations_from=32"])
+        configure("cifar10", ["training.checkpoint_activations_from=32"])
 
 
 class Live(TorchDispatchMode):
@@ -95,7 +95,7 @@ class Live(TorchDispatchMode):
 def peak(phase: str, first: int | None) -> int:
     """Most bytes of a phase at 64 x 64 beside the weights."""
     settings = ["model.width_base=256", "model.width_max=16", "model.latent_dim=16"]
-    config = resolve("celeba128", [*settings, f"training.checkpoint_activations_from={first}"])
+    config = configure("celeba128", [*settings, f"training.checkpoint_activations_from={first}"])
     networks = Networks(config)
     networks.grow_to(64, 0.5)
     engines: Any = [
@@ -104,7 +104,7 @@ def peak(phase: str, first: int | None) -> int:
     ]
     batch = [MicroBatch(torch.zeros(8, 3, 64, 64), Rows(0, 0, 8, 0, 8))]
     with Live() as live:
-        getattr(Step(config, networks, *engines), f"_{phase}_phase")(batch)
+        getattr(TrainingStep(config, networks, *engines), f"_{phase}_phase")(batch)
     return live.peak
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.presets import resolve
+from dcvae.presets import configure
 from dcvae.storage import open_storage
 from dcvae.training import checkpoint
 from dcvae.training.loop import RESTART_EXIT_CODE
 from tests.training.pool import Pool
 from tests.training.test_resume import ranks_below
 
-CONFIG = resolve("smoke", ["training.checkpoint_images=32", "training.keep_checkpoints=9"])
+CONFIG = configure("smoke", ["training.checkpoint_images=32", "training.keep_checkpoints=9"])
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def undisturbed(pool: Pool, digits: Path, tmp_path_factory: pytest.TempPathFacto
 def train_to_the_end(data: str, out: str) -> None:
     import torch
 
+    from dcvae.run_folder import RunFolder
     from dcvae.training.loop import Training
-    from dcvae.training.run_folder import RunFolder
 
     folder = RunFolder(open_storage(out), CONFIG, data)
     folder.claim()

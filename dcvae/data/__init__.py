@@ -1,1 +1,0 @@
-"""Images in, batches out: sources, shard sets and the stream that a model trains on."""

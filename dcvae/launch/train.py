@@ -1,0 +1,115 @@
+"""One training run, from a checked configuration to the URI of its final snapshot."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dcvae.config import Config, apply_settings
+from dcvae.errors import UserError
+from dcvae.launch.local import LocalRanks
+from dcvae.launch.starter import Starter
+from dcvae.launch.trainjob import cluster_ranks
+from dcvae.messages import Progress
+from dcvae.run_folder import final_snapshot
+from dcvae.storage import join, open_storage
+
+if TYPE_CHECKING:
+    from dcvae.shards.manifest import Manifest
+
+METRICS_VARIABLE = "DCVAE_METRICS_PORT"
+"""Port of a node's first rank for Prometheus, where the configuration names none."""
+
+
+def default_ranks() -> int:
+    """One rank for each visible GPU, at least one."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return max(1, len([device for device in visible.split(",") if device.strip()]))
+    return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+
+
+def train(
+    config: Config,
+    data: str,
+    out: str,
+    nproc: int | None = None,
+    *,
+    ranks: Starter | None = None,
+    show: Callable[[Progress], None] = lambda progress: None,
+) -> str:
+    """Train until the schedule ends and return the URI of the final snapshot.
+
+    The same call again resumes at the latest checkpoint, and a complete run is not run again.
+
+    Args:
+        data: shard set (the folder of its manifest.json).
+        out: run folder.
+        nproc: ranks in all; one a GPU of this machine by default.
+        ranks: how to start them; by default as a TrainJob where the environment names a training
+            runtime (see dcvae.launch.trainjob), and on this machine elsewhere.
+        show: called with rank 0's progress, every few seconds at most.
+
+    Raises:
+        UserError: the configuration, the data and the ranks do not fit together, or ``out`` holds
+            a run of something else. Nothing has been started then.
+        RankError: a rank failed; what it had checkpointed is resumed by the same call.
+    """
+    nproc = default_ranks() if nproc is None else nproc
+    ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc)
+    manifest = check(config, data, ranks.nproc, out)
+    snapshot = final_snapshot(open_storage(out), config, manifest)
+    if snapshot is not None:
+        return snapshot
+    described = ["--config", _measured(config).model_dump_json(), "--data", data, "--out", out]
+    ranks.run(["dcvae.training", *described], show)
+    snapshot = final_snapshot(open_storage(out), config, manifest)
+    if snapshot is None:
+        raise RuntimeError(f"the ranks ended well but {join(out, 'result.json')} is missing")
+    return snapshot
+
+
+def check(
+    config: Config, data: str, nproc: int | None = None, out: str | None = None
+) -> "Manifest":
+    """Return the manifest of ``data`` if ``nproc`` ranks can train ``config`` on it.
+
+    A run that ``out`` holds already goes on with the version of ``data`` that it began with.
+
+    Raises:
+        UserError: they cannot, or there is no shard set. Better said before anything is started.
+    """
+    from dcvae.run_folder import manifest_for
+    from dcvae.shards.manifest import load_manifest
+
+    nproc = default_ranks() if nproc is None else nproc
+    if nproc < 1:
+        raise UserError(f"{nproc} ranks cannot train; give --nproc 1 or more")
+    config.check_ranks(nproc)
+    shards = open_storage(data)
+    manifest = manifest_for(open_storage(out), shards) if out else load_manifest(shards)
+    missing = {phase.resolution for phase in config.training.phases} - set(manifest.resolutions)
+    if missing:
+        raise UserError(
+            f"{data} has the resolutions {_list(manifest.resolutions)} but the training needs "
+            f"{_list(missing)} too; shard the images again with --resolution "
+            f"{config.model.resolution}"
+        )
+    if manifest.channels != config.model.channels:
+        raise UserError(
+            f"the images of {data} have {manifest.channels} channels and the model has "
+            f"{config.model.channels}; set model.channels={manifest.channels}"
+        )
+    return manifest
+
+
+def _measured(config: Config) -> Config:
+    """``config`` with the metrics port that the environment names, unless it has one."""
+    port = os.environ.get(METRICS_VARIABLE)
+    if not port or config.training.metrics_port is not None:
+        return config
+    return apply_settings(config, [f"training.metrics_port={port}"])
+
+
+def _list(numbers: "set[int] | list[int]") -> str:
+    return ", ".join(str(number) for number in sorted(numbers))

@@ -1,0 +1,6 @@
+"""Registering a model, and deciding whether it becomes the champion."""
+
+from dcvae.promotion.judge import Verdict, judge
+from dcvae.promotion.register import Registration, register
+
+__all__ = ["Registration", "Verdict", "judge", "register"]

@@ -1,0 +1,200 @@
+"""Registering: upload, claim a number, and let the gate decide about the champion."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcvae.errors import UserError
+from dcvae.evaluation.results import RESULT, Evaluation, read_evaluation
+from dcvae.promotion.card import model_card
+from dcvae.promotion.judge import check_thresholds, judge
+from dcvae.registry.champion import Event, State, decide
+from dcvae.registry.resolve import resolve
+from dcvae.registry.versions import Version, claim, find, open_model, read_version
+from dcvae.snapshot import CONFIG, WEIGHTS, describe_snapshot
+from dcvae.storage import Storage, join, open_storage, timestamp
+from dcvae.version import __version__
+
+CARD = "model_card.md"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a model that was registered."""
+
+    version: int
+    uri: str
+    """``<registry>/<name>/versions/<version>``, which ``dcvae.load`` takes."""
+    champion: bool
+    """Whether the gate made it the champion."""
+    reason: str
+    """Why, in one sentence."""
+    previous: int | None
+    """The champion before the decision."""
+
+
+def register(
+    snapshot: str,
+    evaluation: str,
+    registry: str,
+    name: str,
+    thresholds: dict[str, float] | None = None,
+    lineage: dict[str, Any] | None = None,
+    data: str | None = None,
+) -> Registration:
+    """Registers a snapshot with its evaluation as a version of ``name``, and judges it.
+
+    The same content gives the same version, and the same decision once it was made: repeating a
+    registration changes nothing, not even after somebody promoted another version by hand.
+
+    Args:
+        snapshot: URI of the snapshot folder.
+        evaluation: URI of the folder with its ``evaluation.json``.
+        thresholds: metric name → largest value that the gate lets pass.
+        lineage: what else is known of its origin (run, code version, pipeline run).
+        data: URI of the shard set of the evaluation. When the champion was measured by another
+            protocol, for example on older data, it is measured again on this set, so that the two
+            can be compared. Without it, such a champion stays.
+
+    Raises:
+        UserError: the weights are damaged or not the evaluated ones, a threshold's metric was not
+            measured, or the registry cannot be written.
+    """
+    limits = dict(thresholds or {})
+    source, measured = open_storage(snapshot), open_storage(evaluation)
+    model = open_model(registry, name)
+    description = describe_snapshot(source)
+    result = read_evaluation(measured)
+    check_thresholds(limits, result)
+    with _weights(source, description["weights_sha256"], result) as weights:
+        config = source.read(CONFIG)
+        draft = _draft(config, description, result, lineage or {}, snapshot)
+        version, seen = find(model, draft.digest)
+        if version is None:
+            _upload(model.child(*draft.folder.split("/")), weights, config, measured, draft, name)
+            version = claim(model, draft, after=seen)
+    state = decide(model, lambda state: _gate(model, state, version, limits, data))
+    event = _decided(state, version, limits, data)
+    assert event is not None, "decide() wrote the event or found it"
+    uri = join(registry, name, "versions", str(version.version))
+    return Registration(version.version, uri, event.moved, event.reason, event.previous)
+
+
+@contextmanager
+def _weights(source: Storage, expected: str, result: Evaluation) -> Iterator[Path]:
+    """A local copy of the weights, once they are proved to be the saved and the evaluated ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / WEIGHTS
+        sha256 = hashlib.sha256()
+        with source.open(WEIGHTS) as stream, path.open("wb") as copy:
+            while chunk := stream.read(CHUNK):
+                sha256.update(chunk)
+                copy.write(chunk)
+        found = sha256.hexdigest()
+        if found != expected:
+            raise UserError(
+                f"{source.uri}/{WEIGHTS} is damaged: its SHA-256 is {found[:16]}…, its {CONFIG} "
+                f"says {expected[:16]}…; use another snapshot"
+            )
+        if found != result.snapshot.weights_sha256:
+            raise UserError(
+                f"the evaluation is of other weights ({result.snapshot.weights_sha256[:16]}…) than "
+                f"those of {source.uri} ({found[:16]}…); evaluate this snapshot first"
+            )
+        yield path
+
+
+def _draft(
+    config: bytes,
+    description: dict[str, Any],
+    result: Evaluation,
+    lineage: dict[str, Any],
+    snapshot: str,
+) -> Version:
+    config_sha256 = hashlib.sha256(config).hexdigest()
+    parts = [description["weights_sha256"], config_sha256, result.digest()]
+    return Version(
+        version=0,
+        digest=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        weights_sha256=description["weights_sha256"],
+        config_sha256=config_sha256,
+        evaluation=result,
+        lineage={
+            "snapshot": snapshot,
+            "images": description["images"],
+            "trained_on": description["dataset"],
+            "trained_with": description["dcvae_version"],
+            "registered_with": __version__,
+            **lineage,
+        },
+        created_at=timestamp(),
+    )
+
+
+def _upload(
+    folder: Storage, weights: Path, config: bytes, measured: Storage, draft: Version, name: str
+) -> None:
+    folder.write(WEIGHTS, weights)
+    folder.write(CONFIG, config)
+    for info in measured.list():
+        if info.key == RESULT or ("/" not in info.key and info.key.endswith((".html", ".png"))):
+            folder.write(info.key, measured.read(info.key))
+    folder.write(CARD, model_card(name, draft, json.loads(config)).encode())
+
+
+def _gate(
+    model: Storage, state: State, version: Version, thresholds: dict[str, float], data: str | None
+) -> Event | None:
+    if _decided(state, version, thresholds, data):
+        return None
+    champion = read_version(model, state.version) if state.version else None
+    measured = champion.evaluation if champion else None
+    if champion and data and champion.evaluation.protocol != version.evaluation.protocol:
+        measured = _measured_alike(model, champion, version.evaluation, data)
+    verdict = judge(version.evaluation, measured, state.version, thresholds)
+    return Event(
+        at=timestamp(),
+        by="gate",
+        version=version.version,
+        moved=verdict.passed,
+        previous=state.version,
+        reason=verdict.reason,
+        thresholds=thresholds,
+        data=data,
+    )
+
+
+def _measured_alike(model: Storage, champion: Version, like: Evaluation, data: str) -> Evaluation:
+    """The champion measured again by the candidate's protocol; kept, so that it is done once."""
+    from dcvae.evaluation import evaluate
+
+    protocol = like.protocol
+    out = join(model.uri, "comparisons", f"{champion.version:06d}-{protocol.digest()[:16]}")
+    return evaluate(
+        resolve(join(model.uri, "versions", str(champion.version))),
+        data,
+        out,
+        extractor=protocol.extractor,
+        samples=protocol.samples,
+        split=protocol.split,
+        seed=protocol.seed,
+        latent_clamp=protocol.latent_clamp,
+        perceptual=protocol.perceptual,
+    )
+
+
+def _decided(
+    state: State, version: Version, thresholds: dict[str, float], data: str | None
+) -> Event | None:
+    """The gate's earlier decision about this version, if it was asked the same."""
+    for event in reversed(state.events):
+        asked = event.version == version.version, event.thresholds == thresholds, event.data == data
+        if event.by == "gate" and all(asked):
+            return event
+    return None

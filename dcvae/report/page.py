@@ -1,0 +1,138 @@
+"""The report: one self-contained HTML page with measures, pictures and how to use the model."""
+
+import base64
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from dcvae.evaluation.results import REPORT, Evaluation, Metric
+from dcvae.report import charts
+from dcvae.report.paper import compare
+from dcvae.storage import Storage
+
+if TYPE_CHECKING:
+    from dcvae.evaluation.evaluator import Evaluated
+
+_TITLES = (
+    ("fid", "Fréchet Inception distance"),
+    ("kid", "Kernel Inception distance"),
+    ("is_", "Inception score"),
+    ("fd", "Fréchet distance"),
+    ("kd", "Kernel distance"),
+    ("precision", "Precision"),
+    ("recall", "Recall"),
+    ("pixel", "Pixel distance"),
+    ("perceptual", "Perceptual distance"),
+    ("ppl", "Perceptual path length"),
+    ("probe_error_mean", "Probe error"),
+    ("probe_error_ci95", "Probe error, 95 % interval"),
+)
+
+
+@cache
+def template(name: str) -> Template:
+    """A page of this package, with HTML escaping and unknown names as errors."""
+    environment = Environment(
+        loader=PackageLoader("dcvae.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": charts.number,
+        "images": charts.image_count,
+        "data_uri": data_uri,
+        "svg": charts.svg,
+        "title": title,
+    }
+    return environment.get_template(name)
+
+
+def data_uri(picture: bytes) -> str:
+    """PNG bytes as the address of an ``<img>``."""
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
+def write_report(place: Storage, evaluated: "Evaluated") -> None:
+    """Writes ``report.html`` and the pictures that it shows, as PNG files, into ``place``."""
+    from dcvae.report.drawing import STRENGTHS, draw
+    from dcvae.report.history import history
+
+    evaluation, description = evaluated.evaluation, evaluated.description
+    model, shown = evaluated.model, evaluated.shown
+    pictures = draw(model, shown)
+    for name, picture in pictures.files.items():
+        place.write(f"{name}.png", picture)
+    classes = evaluation.confusion.classes if evaluation.confusion else []
+    device = next(model.parameters()).device
+    page = template("report.html.j2").render(
+        evaluation=evaluation,
+        protocol=evaluation.protocol,
+        snapshot=evaluation.snapshot,
+        dataset=evaluation.dataset,
+        description=description,
+        model=description["config"]["model"],
+        pictures=pictures.files,
+        edits=[(classes[start], classes[end]) for start, end in pictures.edits],
+        strengths=STRENGTHS,
+        history=history(evaluated.source, evaluation.snapshot.images, shown.inputs, device),
+        comparison=compare(evaluation, description["config"]["model"]["latent_dim"]),
+        cards=cards(evaluation),
+        sets=rows(evaluation)[0],
+        others=rows(evaluation)[1],
+    )
+    place.write(REPORT, page.encode())
+
+
+def title(name: str) -> str:
+    """A metric's name as people say it: ``fd_…_sampling`` is "Fréchet distance"."""
+    return next((title for start, title in _TITLES if name.startswith(start)), name)
+
+
+_KINDS = ("_sampling", "_reconstruction")
+
+
+def rows(evaluation: Evaluation) -> tuple[list[dict[str, Any]], dict[str, Metric]]:
+    """The measures as two tables: those of sets, by kind of image, and all others by name."""
+    sets: dict[str, dict[str, Any]] = {}
+    others = {}
+    for name, metric in evaluation.metrics.items():
+        kind = next((kind for kind in _KINDS if name.endswith(kind)), None)
+        if kind is None:
+            others[name] = metric
+        else:
+            row = sets.setdefault(name.removesuffix(kind), {"names": [], "any": metric})
+            row["names"].append(name)
+            row[kind[1:]] = metric
+    return list(sets.values()), others
+
+
+def cards(evaluation: Evaluation) -> list[dict[str, str]]:
+    """The few numbers at the top of the page."""
+    wanted = (
+        ("fid_sampling", "FID, samples"),
+        ("fid_reconstruction", "FID, reconstructions"),
+        ("fd_efficientnet_lite0_sampling", "Fréchet, samples"),
+        ("fd_efficientnet_lite0_reconstruction", "Fréchet, reconstructions"),
+        ("pixel_distance", "Pixel distance"),
+        ("probe_error_mean", "Probe error"),
+    )
+    found = []
+    for name, label in wanted:
+        metric = evaluation.metrics.get(name)
+        if metric is None:
+            continue
+        value, below = charts.number(metric.value), ""
+        if metric.floor is not None:
+            below = f"real images: {charts.number(metric.floor)}"
+        if name == "pixel_distance":
+            below = "of 255 levels"
+        if name == "probe_error_mean":
+            value = f"{100 * metric.value:.1f} %"
+            below = (
+                f"± {100 * evaluation.metrics['probe_error_ci95'].value:.1f} %, linear classifier"
+            )
+        found.append({"label": label, "value": value, "below": below})
+    return found

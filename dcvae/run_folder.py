@@ -1,0 +1,197 @@
+"""The run folder: what a run leaves behind, and the only place that knows what lies where in it.
+
+::
+
+    <run>/config.json            the resolved configuration and the data's version, written first
+    <run>/checkpoints/…          see dcvae.training.checkpoint
+    <run>/snapshots/<images>/    see dcvae.snapshot
+    <run>/samples/<images>.png, <run>/reconstructions/<images>.png
+    <run>/metrics.jsonl          one line every log interval
+    <run>/profiles/…             see dcvae.training.profiling
+    <run>/result.json            written last: the run is complete
+
+Images are counted in 12 digits, so that names sort as numbers do.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dcvae.config import Config, parse_config
+from dcvae.errors import UserError
+from dcvae.shards.manifest import Manifest, load_manifest
+from dcvae.storage import Conflict, NotFound, Storage, join, open_storage
+
+CONFIG, METRICS, RESULT = "config.json", "metrics.jsonl", "result.json"
+SNAPSHOTS, SAMPLES, RECONSTRUCTIONS = "snapshots", "samples", "reconstructions"
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """Writes the run's files; used by rank 0 alone, except for :meth:`claim`."""
+
+    def __init__(self, storage: Storage, config: Config, data: str) -> None:
+        """``data`` is the URI of the shard set. Raises UserError when there is none."""
+        self.storage, self.config, self.data = storage, config, data
+        self.shards = open_storage(data)
+        self.manifest = load_manifest(self.shards)
+        """What the run is trained on; see :meth:`claim`."""
+        self.checkpoints, self.profiles = storage.child("checkpoints"), storage.child("profiles")
+        self.metrics: list[str] = []
+
+    def claim(self) -> None:
+        """Save config.json, or find that the folder already holds this very run.
+
+        A run that began with an earlier version of the data set goes on with that one.
+
+        Raises UserError when the folder holds a run of another configuration or data set.
+        """
+        content = {"config": self.config.model_dump(mode="json"), "dataset": self.dataset()}
+        try:
+            self.storage.write(CONFIG, json.dumps(content, indent=1).encode(), if_absent=True)
+        except Conflict:
+            found = self.storage.read_json(CONFIG)
+            if parse_config(found["config"]).digest() != self.config.digest():
+                raise UserError(
+                    f"{self.storage.uri} holds a run of another configuration; choose another "
+                    "folder with --out, or delete this one"
+                ) from None
+            self.manifest = manifest_for(self.storage, self.shards)
+
+    def dataset(self) -> dict[str, str]:
+        """What the run is trained on."""
+        return {
+            "uri": self.data,
+            "name": self.manifest.name,
+            "fingerprint": self.manifest.fingerprint,
+        }
+
+    def resume_metrics(self, images: int) -> None:
+        """Keep the metrics of up to ``images`` images; the run says the others again."""
+        if self.storage.stat(METRICS):
+            lines = self.storage.read_text(METRICS).splitlines(keepends=True)
+            self.metrics = [line for line in lines if json.loads(line)["images"] <= images]
+
+    def log(self, record: Mapping[str, float]) -> None:
+        """Take one line of metrics; written with the next :meth:`write_metrics`."""
+        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}
+        self.metrics.append(json.dumps(rounded) + "\n")
+
+    def write_metrics(self) -> None:
+        """Write metrics.jsonl with every line so far."""
+        self.storage.write(METRICS, "".join(self.metrics).encode())
+
+    def write_pictures(self, images: int, samples: bytes, reconstructions: bytes) -> None:
+        """Keep two PNG sheets of the model after ``images`` images."""
+        self.storage.write(f"{SAMPLES}/{images:012d}.png", samples)
+        self.storage.write(f"{RECONSTRUCTIONS}/{images:012d}.png", reconstructions)
+
+    def finish(self, images: int, seconds: float) -> None:
+        """Write result.json: from here on the run is complete."""
+        result: dict[str, Any] = {
+            "snapshot": join(SNAPSHOTS, f"{images:012d}"),
+            "images": images,
+            "seconds": round(seconds, 3),
+            "config_digest": self.config.digest(),
+            "dataset_fingerprint": self.manifest.fingerprint,
+        }
+        self.storage.write(RESULT, json.dumps(result, indent=1).encode())
+
+
+def manifest_for(run: Storage, data: Storage) -> Manifest:
+    """The manifest with which the run in the folder ``run`` began; the latest for a new run.
+
+    Logs a line when ``data`` has grown since. Raises UserError when the run was begun on images
+    that no version of ``data`` has.
+    """
+    latest = load_manifest(data)
+    try:
+        began: str = run.read_json(CONFIG)["dataset"]["fingerprint"]
+    except NotFound:
+        return latest
+    if began == latest.fingerprint:
+        return latest
+    try:
+        manifest = load_manifest(data, began)
+    except UserError:
+        raise UserError(
+            f"{run.uri} holds a run of another data set; choose another folder with --out, or "
+            "delete this one"
+        ) from None
+    log.warning(
+        "%s has grown since the run in %s began: the run keeps to version %s of it; to train on "
+        "the new images too, choose another folder with --out",
+        *(data.uri, run.uri, began[:8]),
+    )
+    return manifest
+
+
+def final_snapshot(run: Storage, config: Config, manifest: Manifest) -> str | None:
+    """URI of the last snapshot of a complete run; None while it is not complete.
+
+    Raises:
+        UserError: the folder holds a complete run of another configuration or data set.
+    """
+    try:
+        result = run.read_json(RESULT)
+    except NotFound:
+        return None
+    same = (config.digest(), manifest.fingerprint)
+    if (result.get("config_digest"), result.get("dataset_fingerprint")) != same:
+        raise UserError(
+            f"{run.uri} holds a finished run of another configuration or data set; "
+            "choose another folder with --out"
+        )
+    snapshot = str(result["snapshot"])
+    named = "://" in snapshot or Path(snapshot).is_absolute()
+    return snapshot if named else join(run.uri, snapshot)
+
+
+def snapshot_place(run: Storage, images: int) -> Storage:
+    """Where the snapshot after ``images`` images lies."""
+    return run.child(SNAPSHOTS, f"{images:012d}")
+
+
+def snapshot_counts(run: Storage) -> list[int]:
+    """Images of the run's snapshots, ascending."""
+    return _counts(run, rf"{SNAPSHOTS}/(\d{{12}})/config\.json")
+
+
+def sheet_counts(run: Storage) -> list[int]:
+    """Images of the run's sheets of samples, ascending."""
+    return _counts(run, rf"{SAMPLES}/(\d{{12}})\.png")
+
+
+def read_sheet(run: Storage, images: int) -> bytes:
+    """The sheet of samples after ``images`` images, as PNG."""
+    return run.read(f"{SAMPLES}/{images:012d}.png")
+
+
+def read_metrics(run: Storage) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; none where there is no such file."""
+    try:
+        return [json.loads(line) for line in run.read_text(METRICS).splitlines() if line]
+    except (NotFound, ValueError):
+        return []
+
+
+def split_snapshot(uri: str) -> tuple[str, str]:
+    """(run, images) of a snapshot's URI ``<run>/snapshots/<images>``; the run is "" for others."""
+    run, _, images = uri.rstrip("/").rpartition(f"/{SNAPSHOTS}/")
+    return ("", images) if "/" in images else (run, images)
+
+
+def run_of(snapshot: Storage) -> Storage | None:
+    """The run folder that a snapshot lies in, if it still lies in one."""
+    run, _ = split_snapshot(snapshot.uri)
+    storage = open_storage(run) if run else None
+    return storage if storage and storage.stat(METRICS) else None
+
+
+def _counts(run: Storage, pattern: str) -> list[int]:
+    prefix = pattern.partition("/")[0] + "/"
+    found = (re.fullmatch(pattern, info.key) for info in run.list(prefix))
+    return sorted(int(match[1]) for match in found if match)

@@ -1,0 +1,159 @@
+"""One shard at all its resolutions, from source images to stored objects."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from prometheus_client import Counter
+from pydantic import BaseModel, ConfigDict
+
+from dcvae.sharding import decoding
+from dcvae.sharding.claim import Claim
+from dcvae.sharding.plan import Settings, Task
+from dcvae.sharding.sources import Source
+from dcvae.sharding.sources.base import Loaded
+from dcvae.shards import encodings
+from dcvae.shards.encodings import BadImage, Pixels
+from dcvae.shards.manifest import Shard
+from dcvae.shards.tar import ShardWriter
+
+SKIPPED = Counter("dcvae_shard_skipped_images", "Source images that could not be used.")
+
+
+class Record(BaseModel):
+    """What is stored beside a finished shard: a rerun reads it in place of the images.
+
+    ``items``: (name, stamp, hash of the content) of each source image. ``skipped``: (name,
+    reason). ``shards``: resolution → shard; empty when no image of the shard was usable.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: str
+    first: int
+    items: list[tuple[str, str, str]]
+    skipped: list[tuple[str, str]]
+    shards: dict[str, Shard]
+
+
+class Built(NamedTuple):
+    """A shard in memory: resolution → tar, and what became of each item."""
+
+    tars: dict[int, bytes]
+    samples: int
+    items: list[tuple[str, str, str]]
+    skipped: list[tuple[str, str]]
+
+
+class Made(NamedTuple):
+    """What is kept in memory of a finished shard: far less than its record."""
+
+    images: int
+    skipped: list[tuple[str, str]]
+    shards: dict[str, Shard]
+
+
+def made(record: Record) -> Made:
+    """The part of ``record`` that the manifest needs."""
+    return Made(len(record.items), record.skipped, record.shards)
+
+
+def record_key(split: str, index: int) -> str:
+    """Key of the record of shard ``index``."""
+    return f"{split}/index/shard-{index:06d}.json"
+
+
+def shard_key(split: str, resolution: int, index: int) -> str:
+    """Key of the tar of shard ``index``."""
+    return f"{split}/r{resolution}/shard-{index:06d}.tar"
+
+
+def make(source: Source, settings: Settings, task: Task, claim: Claim) -> Made:
+    """Build and store one shard; equal inputs give equal bytes.
+
+    Raises:
+        UserError: storage fails, or another writer has taken the destination over.
+    """
+    built = build(source, settings, task)
+    SKIPPED.inc(len(built.skipped))
+    claim.check()
+    shards = {}
+    for resolution, tar in built.tars.items():
+        key = shard_key(task.split, resolution, task.index)
+        claim.put(key, tar)
+        digest = hashlib.sha256(tar).hexdigest()
+        shards[str(resolution)] = Shard(
+            key=key, samples=built.samples, bytes=len(tar), sha256=digest
+        )
+    record = Record(
+        inputs=task.inputs(settings),
+        first=task.first,
+        items=built.items,
+        skipped=built.skipped,
+        shards=shards,
+    )
+    claim.put(record_key(task.split, task.index), record.model_dump_json().encode())
+    return made(record)
+
+
+def build(source: Source, settings: Settings, task: Task) -> Built:
+    """Decode, resize and encode the images of ``task``."""
+    writers = {resolution: ShardWriter() for resolution in settings.resolutions}
+    items, skipped = [], []
+    for number, item in enumerate(task.items, task.first):
+        digest = ""
+        try:
+            if item.bad:
+                raise BadImage(item.bad)
+            loaded = source.load(item)
+            members = _members(loaded, settings)
+        except BadImage as error:
+            skipped.append((item.name, str(error)))
+        else:
+            digest = content_hash(loaded)
+            for resolution, body in members.items():
+                encoding = settings.encoding[resolution]
+                writers[resolution].add(f"{number:09d}", encoding, body, item.label)
+        items.append((item.name, item.stamp, digest))
+    samples = len(items) - len(skipped)
+    tars = {r: writer.finish() for r, writer in writers.items()} if samples else {}
+    return Built(tars, samples, items, skipped)
+
+
+def content_hash(loaded: Loaded) -> str:
+    """Hash of a source image's content, of 128 bits."""
+    body = loaded if isinstance(loaded, bytes) else loaded.tobytes()
+    return hashlib.sha256(body).hexdigest()[:32]
+
+
+def _members(loaded: Loaded, settings: Settings) -> dict[int, bytes]:
+    """Resolution → the image as it is stored.
+
+    Raises:
+        BadImage: it cannot be used.
+    """
+    resolution, channels = settings.resolution, settings.channels
+    if isinstance(loaded, bytes):
+        pixels = decoding.to_square(decoding.decode(loaded, resolution), resolution, channels)
+    elif loaded.shape == (resolution, resolution, channels):
+        pixels = loaded
+    else:
+        image = Image.fromarray(np.ascontiguousarray(loaded))
+        pixels = decoding.to_square(image, resolution, channels)
+    levels = decoding.pyramid(pixels, settings.min_resolution)
+    members = {r: encodings.encode(level, settings.encoding[r]) for r, level in levels.items()}
+    if settings.encoding[resolution] == "jpg" and isinstance(loaded, bytes):
+        members[resolution] = _original(loaded, pixels) or members[resolution]
+    return members
+
+
+def _original(data: bytes, pixels: Pixels) -> bytes | None:
+    """``data`` when it can be stored as it is and need not lose quality once more."""
+    if not encodings.is_ready_jpeg(data, pixels.shape[0], pixels.shape[2]):
+        return None
+    try:
+        encodings.decode_stored(data, "jpg", np.empty_like(pixels))
+    except BadImage:  # our stricter decoder may refuse what Pillow takes
+        return None
+    return data

@@ -1,0 +1,129 @@
+"""Which images go into which shard. A pure function of the source and the settings."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+
+from dcvae.errors import UserError
+from dcvae.sharding.sources import Item, Source
+from dcvae.shards.encodings import encoding_of
+
+LARGEST = 1024  # pixels
+_PER_SHARD = {64: 4096, 512: 512, 1024: 128}  # up to this resolution: samples; some 50 MB
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a shard's bytes depend on besides the images."""
+
+    resolution: int
+    min_resolution: int
+    channels: int
+    samples_per_shard: int
+    lossless: bool
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Ascending powers of two."""
+        smallest, largest = self.min_resolution.bit_length(), self.resolution.bit_length()
+        return [1 << (n - 1) for n in range(smallest, largest + 1)]
+
+    @property
+    def encoding(self) -> dict[int, str]:
+        """Resolution → how images are stored."""
+        return {r: encoding_of(r, self.lossless) for r in self.resolutions}
+
+
+def settings(
+    source: Source,
+    *,
+    resolution: int,
+    min_resolution: int,
+    channels: int | None,
+    samples_per_shard: int | None,
+    lossless: bool,
+) -> Settings:
+    """Check the settings and fill in those that the source and the resolution imply.
+
+    Raises:
+        UserError: one of them is impossible.
+    """
+    for name, value in (("resolution", resolution), ("min_resolution", min_resolution)):
+        if not 4 <= value <= LARGEST or value & (value - 1):
+            raise UserError(f"{name} is {value}: it must be a power of two from 4 to {LARGEST}")
+    if min_resolution > resolution:
+        raise UserError(f"min_resolution {min_resolution} is above the resolution {resolution}")
+    channels = source.channels if channels is None else channels
+    if channels not in (1, 3):
+        raise UserError(f"channels is {channels}: it must be 1 (grey) or 3 (RGB)")
+    if samples_per_shard is None:
+        samples_per_shard = next(n for most, n in _PER_SHARD.items() if resolution <= most)
+    if samples_per_shard < 1:
+        raise UserError(f"samples_per_shard is {samples_per_shard}: it must be 1 or more")
+    return Settings(resolution, min_resolution, channels, samples_per_shard, lossless)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to be made: the ``items`` numbered from ``first`` on within the split."""
+
+    split: str
+    index: int
+    first: int
+    items: tuple[Item, ...]
+
+    def inputs(self, settings: Settings) -> str:
+        """Hash of all that the shard's content follows from."""
+        return _hash(
+            asdict(settings),
+            self.first,
+            [(i.name, i.stamp, i.label, i.bad) for i in self.items],
+        )
+
+
+def chunks(
+    items: Iterator[Item], settings: Settings, split: str, index: int = 0, first: int = 0
+) -> Iterator[Task]:
+    """``items`` as shards, lazily; ``index`` and ``first`` are the first shard's."""
+    while chunk := tuple(islice(items, settings.samples_per_shard)):
+        yield Task(split, index, first, chunk)
+        first += len(chunk)
+        index += 1
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at all of a source's names has found: images of each split, fingerprint."""
+
+    counts: dict[str, int]
+    fingerprint: str
+
+    @property
+    def total(self) -> int:
+        """Images of all splits."""
+        return sum(self.counts.values())
+
+
+def survey(source: Source) -> Survey:
+    """Count the images and hash their names, stamps and labels, without reading any.
+
+    Raises:
+        UserError: there is none.
+    """
+    digest, counts = hashlib.sha256(), {}
+    for split in source.splits:
+        count = 0
+        for item in source.items(split):
+            count += 1
+            line = json.dumps([split, item.name, item.stamp, item.label, item.bad])
+            digest.update(line.encode() + b"\n")
+        counts[split] = count
+    if not counts.get("train"):
+        raise UserError(f"{source.uri} has no images to train on")
+    return Survey(counts, digest.hexdigest())
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

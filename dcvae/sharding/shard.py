@@ -1,0 +1,164 @@
+"""From a source of images to a shard set."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Required, TypedDict, Unpack
+
+from dcvae.errors import UserError
+from dcvae.progress import OnProgress
+from dcvae.sharding.build import Made
+from dcvae.sharding.claim import Claim
+from dcvae.sharding.growth import Growth
+from dcvae.sharding.parts import Intake, make_all
+from dcvae.sharding.plan import Settings, Survey, Task, chunks, settings, survey
+from dcvae.sharding.publication import manifest_of, publish
+from dcvae.sharding.sources import Source, open_source
+from dcvae.sharding.sources.opener import TEST_FRACTION
+from dcvae.shards.manifest import MANIFEST, Manifest, load_manifest
+from dcvae.storage import Storage, open_storage
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of :func:`shard`, which explains them."""
+
+    resolution: Required[int]
+    min_resolution: int
+    channels: int | None
+    name: str | None
+    samples_per_shard: int | None
+    max_bad_fraction: float
+    test: float
+    lossless: bool
+    workers: int
+    progress: OnProgress | None
+
+
+def shard(source: str | Source, destination: str, **options: Unpack[Options]) -> Manifest:
+    """Cut the images of ``source`` into a shard set at ``destination`` and return its manifest.
+
+    The same call again continues where it was killed, and writes nothing when all is there. When
+    the source has grown, it adds shards and publishes a new version; the old one stays readable.
+    The result does not depend on ``workers`` or on interruptions. Memory does not grow with the
+    number of images.
+
+    Args:
+        source: see :func:`dcvae.sharding.sources.open_source`.
+        destination: folder or s3:// prefix.
+        resolution: side of the largest images, a power of two from 4 to 1024; must be given.
+        min_resolution: side of the smallest; 4 by default.
+        channels: 1 (grey) or 3 (RGB); as the source by default.
+        name: of the data set; the source's by default.
+        samples_per_shard: by default so many that a shard has some 50 MB at most.
+        max_bad_fraction: of the images may be unusable; they are listed in the manifest.
+            0.01 by default.
+        test: fraction or number of images held out where the source has no test split; 0.1.
+        lossless: store images from 256 pixels up as PNG instead of JPEG.
+        workers: processes that decode and resize; 1 by default.
+        progress: told the number of images done and of all.
+
+    Raises:
+        UserError: the source or the settings cannot be used, too many images are bad, or
+            ``destination`` holds something else. No manifest is written then.
+    """
+    job = _Job(source, destination, options)
+    if job.finished is not None:
+        return job.finished
+    made = {split: job.make(tasks) for split, tasks in job.tasks()}
+    name = options.get("name") or job.source.name
+    manifest = manifest_of(job.source, job.settings, job.seen, made, name, job.grown_from)
+    return publish(manifest, job.claim)
+
+
+def shard_part(
+    part: int, parts: int, source: str | Source, destination: str, **options: Unpack[Options]
+) -> int:
+    """Make only each ``parts``-th shard, beginning with number ``part``; return how many images.
+
+    Any number of machines may do this at once, one part each. :func:`shard` with the same
+    arguments then finds all shards made and publishes the set, equal to one made in one piece.
+
+    Raises:
+        UserError: as :func:`shard`, or there is no such part.
+    """
+    if not 0 <= part < parts:
+        raise UserError(f"there is no part {part} of {parts}: parts count from 0")
+    job = _Job(source, destination, options)
+    if job.finished is not None:
+        return 0
+    made = [job.make(islice(tasks, part, None, parts)) for _, tasks in job.tasks()]
+    return sum(shard.images for shards in made for shard in shards)
+
+
+class _Job:
+    """A sharding that has been checked and may begin.
+
+    ``finished`` is the manifest when there is nothing to do, ``grown_from`` the one to go on from.
+    """
+
+    def __init__(self, source: str | Source, destination: str, options: Options) -> None:
+        test = options.get("test", TEST_FRACTION)
+        self.source = open_source(source, test) if isinstance(source, str) else source
+        self.settings = settings(
+            self.source,
+            resolution=options["resolution"],
+            min_resolution=options.get("min_resolution", 4),
+            channels=options.get("channels"),
+            samples_per_shard=options.get("samples_per_shard"),
+            lossless=options.get("lossless", False),
+        )
+        storage = open_storage(destination)
+        before = storage.stat(MANIFEST)
+        self.seen: Survey = survey(self.source)
+        self.finished: Manifest | None = None
+        self.grown_from: Manifest | None = None
+        self._growth: Growth | None = None
+        counts = self.seen.counts
+        if before is not None:
+            counts = self._look_at(storage, load_manifest(storage))
+        base = before.etag if before else None
+        self.claim = Claim(storage, self.source.uri, self.settings, self.seen, base)
+        if self.finished is not None:
+            return
+        self.claim.take()
+        self._workers = options.get("workers", 1)
+        self._intake = Intake(
+            sum(counts.values()),
+            options.get("max_bad_fraction", 0.01),
+            f"sharding {options.get('name') or self.source.name}",
+            options.get("progress"),
+        )
+
+    def tasks(self) -> Iterator[tuple[str, Iterator[Task]]]:
+        """(split, its shards that are to be made or have been made already)."""
+        for split in self.seen.counts:
+            if self._growth is not None:
+                yield split, self._growth.tasks(self.settings, split)
+            else:
+                yield split, chunks(self.source.items(split), self.settings, split)
+
+    def make(self, tasks: Iterator[Task]) -> list[Made]:
+        """Make the shards that are missing; return all."""
+        return make_all(self.source, self.settings, tasks, self.claim, self._workers, self._intake)
+
+    def _look_at(self, storage: Storage, present: Manifest) -> dict[str, int]:
+        """Compare with the published set; the number of new images of each split."""
+        _check_settings(storage, present, self.settings)
+        if present.source.fingerprint != self.seen.fingerprint:
+            self._growth = Growth(storage, present, self.source)
+            if sum(self._growth.counts.values()):
+                self.grown_from = present
+                return self._growth.counts
+        self.finished = present
+        return {}
+
+
+def _check_settings(storage: Storage, present: Manifest, mine: Settings) -> None:
+    """Refuse to go on with a set that was made otherwise."""
+    wanted = (mine.resolutions, mine.channels, mine.samples_per_shard)
+    encoding = {str(r): kind for r, kind in mine.encoding.items()}
+    there = (present.resolutions, present.channels, present.samples_per_shard)
+    if wanted != there or encoding != present.encoding:
+        raise UserError(
+            f"{storage.uri} holds a shard set with other settings (resolutions, channels, samples "
+            "per shard or encoding): choose another destination"
+        )

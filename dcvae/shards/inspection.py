@@ -1,0 +1,99 @@
+"""What a shard set holds, for people: a table, and a sheet of random images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from dcvae.pictures import sheet, to_float
+from dcvae.shards.manifest import Manifest
+from dcvae.shards.reader import read_shard
+from dcvae.storage import Storage
+
+SHARDS = 8  # that a sheet's images come from at most: a shard is up to 50 MB
+COLUMNS, SIDE = 8, 96
+_FEW = 5  # skipped images that the table names
+
+
+def table(manifest: Manifest) -> str:
+    """The manifest as lines of text: splits and resolutions, sizes, and what was skipped."""
+    colours = "grey" if manifest.channels == 1 else "RGB"
+    labels = f", {len(manifest.classes)} classes" if manifest.classes else ""
+    rows = [("split", "pixels", "stored", "images", "shards", "size", "an image")]
+    total = 0
+    for split, levels in manifest.splits.items():
+        for resolution in manifest.resolutions:
+            shards = levels[str(resolution)]
+            size, images = sum(s.bytes for s in shards), sum(s.samples for s in shards)
+            total += size
+            rows.append(
+                (
+                    split,
+                    str(resolution),
+                    manifest.encoding[str(resolution)],
+                    f"{images:,}",
+                    f"{len(shards):,}",
+                    in_bytes(size),
+                    in_bytes(size // max(1, images)),
+                )
+            )
+    made = f"dcvae {manifest.dcvae_version}, {manifest.created_at}"
+    lines = [
+        f"{manifest.name} from {manifest.source.uri}: {colours}{labels}, {in_bytes(total)}",
+        f"fingerprint {manifest.fingerprint[:8]}, {made}",
+        "",
+        *_aligned(rows),
+    ]
+    return "\n".join([*lines, *_skipped(manifest)])
+
+
+def contact_sheet(
+    storage: Storage, manifest: Manifest, split: str, resolution: int, count: int, seed: int
+) -> Image:
+    """``count`` random images of ``split``, at ``resolution``; equal for equal ``seed``.
+
+    They come from a few random shards, so that a look at a large set costs little.
+
+    Raises:
+        UserError: there is no such split or resolution, or a shard is damaged.
+    """
+    shards = manifest.shards(split, resolution)
+    chance = np.random.default_rng(seed)
+    chosen = chance.permutation(len(shards))[:SHARDS].tolist()
+    places = [(shard, sample) for shard in chosen for sample in range(shards[shard].samples)]
+    numbers = chance.permutation(len(places))[:count]
+    drawn = np.array([places[number] for number in numbers], np.int64)
+    shape = (resolution, resolution, manifest.channels)
+    pixels = np.empty((len(drawn), *shape), np.uint8)
+    for shard in set(drawn[:, 0].tolist()):
+        samples = read_shard(storage, shards[shard], manifest.encoding[str(resolution)], shape)
+        for row in np.flatnonzero(drawn[:, 0] == shard):
+            samples.gather(drawn[row, 1:], pixels[row : row + 1])
+    return sheet(to_float(torch.from_numpy(pixels).permute(0, 3, 1, 2)), COLUMNS, SIDE)
+
+
+def in_bytes(count: int) -> str:
+    """``850 B``, ``1.6 kB`` or ``2.4 GB``."""
+    if count < 1000:
+        return f"{count} B"
+    size, units = float(count), iter("kMGTP")
+    unit = ""
+    while size >= 999.5:
+        size, unit = size / 1000, next(units)
+    return f"{size:.1f} {unit}B" if size < 99.95 else f"{size:.0f} {unit}B"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in rows]  # fmt: skip
+
+
+def _skipped(manifest: Manifest) -> list[str]:
+    found = manifest.skipped
+    if not found:
+        return []
+    lines = ["", f"{len(found):,} images were skipped:"]
+    lines += [f"  {each.split}/{each.name}: {each.reason}" for each in found[:_FEW]]
+    return [*lines, f"  … and {len(found) - _FEW:,} more"] if len(found) > _FEW else lines

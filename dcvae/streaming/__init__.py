@@ -1,0 +1,1 @@
+"""From a shard set to the batches that a model sees."""
