@@ -129,25 +129,25 @@ def manifest_for(run: Storage, data: Storage) -> Manifest:
     return manifest
 
 
-def final_snapshot(run: Storage, config: Config, manifest: Manifest) -> str | None:
-    """URI of the last snapshot of a complete run; None while it is not complete.
+def final_snapshot(out: str, config: Config, manifest: Manifest) -> str | None:
+    """URI of the last snapshot of the run in ``out``; None while the run is not complete.
 
     Raises:
         UserError: the folder holds a complete run of another configuration or data set.
     """
     try:
-        result = run.read_json(RESULT)
+        result = open_storage(out).read_json(RESULT)
     except NotFound:
         return None
     same = (config.digest(), manifest.fingerprint)
     if (result.get("config_digest"), result.get("dataset_fingerprint")) != same:
         raise UserError(
-            f"{run.uri} holds a finished run of another configuration or data set; "
+            f"{out} holds a finished run of another configuration or data set; "
             "choose another folder with --out"
         )
     snapshot = str(result["snapshot"])
     named = "://" in snapshot or Path(snapshot).is_absolute()
-    return snapshot if named else join(run.uri, snapshot)
+    return snapshot if named else join(out, snapshot)
 
 
 def snapshot_place(run: Storage, images: int) -> Storage:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from dcvae.sharding.shard import shard
@@ -65,3 +66,20 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
     place = str(tmp_path_factory.mktemp("painted"))
     manifest = shard(Painted(1000), place, resolution=8, samples_per_shard=64)
     return ShardSet(open_storage(place), manifest)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of 30 JPEGs of different sizes."""
+    from PIL import Image
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    noise = np.random.default_rng(5)
+    for n in range(30):
+        coarse = noise.integers(0, 256, (6, 5 + n % 3, 3), np.uint8)
+        size = (90 + 7 * n, 70 + 11 * n)
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(
+            folder / f"{n:02d}.jpg", quality=92
+        )
+    return folder

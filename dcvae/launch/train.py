@@ -58,12 +58,12 @@ def train(
     nproc = default_ranks() if nproc is None else nproc
     ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc)
     manifest = check(config, data, ranks.nproc, out)
-    snapshot = final_snapshot(open_storage(out), config, manifest)
+    snapshot = final_snapshot(out, config, manifest)
     if snapshot is not None:
         return snapshot
     described = ["--config", _measured(config).model_dump_json(), "--data", data, "--out", out]
     ranks.run(["dcvae.training", *described], show)
-    snapshot = final_snapshot(open_storage(out), config, manifest)
+    snapshot = final_snapshot(out, config, manifest)
     if snapshot is None:
         raise RuntimeError(f"the ranks ended well but {join(out, 'result.json')} is missing")
     return snapshot

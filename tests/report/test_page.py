@@ -11,6 +11,7 @@ from dcvae.evaluation.results import Evaluation
 from dcvae.models import DCVAE
 from dcvae.pictures import png, sheet
 from dcvae.presets import configure
+from dcvae.report import write_report
 from dcvae.report.charts import Curve, svg, ticks
 from dcvae.report.paper import compare
 from dcvae.sharding.shard import shard
@@ -46,7 +47,7 @@ def report(tmp_path_factory) -> tuple[Path, Evaluation]:
         picture = png(sheet(torch.rand(64, 1, 8, 8) * 2 - 1, 8, 64))
         run.write(f"samples/{images:012d}.png", picture)
     snapshot = str(folder / "run" / "snapshots" / "000000000192")
-    result = evaluate(snapshot, data, str(folder / "out"), samples=64)
+    result = evaluate(snapshot, data, str(folder / "out"), present=write_report, samples=64)
     return folder / "out" / "report.html", result
 
 
