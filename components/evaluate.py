@@ -16,6 +16,7 @@ def evaluate(
     report: Output[HTML],
     extractor: str = "efficientnet-lite0",
     weights: str = "",
+    champion: str = "",
 ) -> str:
     """Measure a model against held-out images; a finished evaluation is not repeated.
 
@@ -29,6 +30,8 @@ def evaluate(
         report: one page with tables and pictures.
         extractor: network whose features are compared; inception-v3 needs its weights.
         weights: URI of that network's weights.
+        champion: name of a model in the registry, whose champion is measured alike where it was
+            measured on other images; empty: none.
 
     Returns:
         URI of the evaluation.
@@ -37,7 +40,8 @@ def evaluate(
 
     from dcvae.evaluation import evaluate as measure
     from dcvae.launch.pipeline_step import running_step
-    from dcvae.places import evaluation_uri, reference_uri
+    from dcvae.places import evaluation_uri, reference_uri, registry_uri
+    from dcvae.promotion import measure_champion
     from dcvae.report import write_report
     from dcvae.storage import open_storage
 
@@ -47,10 +51,13 @@ def evaluate(
         given = (snapshot, data, out, kept, write_report)
         result = measure(*given, samples=n, extractor=extractor, weights=weights, progress=say)
         for name, value in result.values().items():
-            metrics.log_metric(name, float(value))
             print(f"{name}: {value:.4g}")
+            if abs(value) < float("inf"):  # Kubeflow's JSON knows no NaN: the step would fail
+                metrics.log_metric(name, float(value))
         if result.confusion:
             confusion.log_confusion_matrix(result.confusion.classes, result.confusion.counts)
         Path(metrics.path).write_bytes(open_storage(out).read("evaluation.json"))
         Path(report.path).write_bytes(open_storage(out).read("report.html"))
+        if champion:
+            measure_champion(registry_uri(storage), champion, out, data)
     return out

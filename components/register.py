@@ -31,7 +31,7 @@ def register(
         storage: root for everything the pipeline writes.
         name: name of the model in the registry.
         maximum: metric name to the largest value a champion may have.
-        run: name of the pipeline run, for the version's lineage.
+        run: id of the pipeline run, for the version's lineage.
         model: the registered version.
         card: its model card.
 

@@ -22,6 +22,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from dcvae.errors import UserError
+from dcvae.storage.s3_client import OWN_VARIABLES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -50,7 +51,7 @@ class EmbeddedS3:
     pid: int = 0
 
     def environment(self) -> dict[str, str]:
-        """AWS variables that make any S3 client in this or a child process use this server."""
+        """Variables that make any S3 client in this or a child process use this server."""
         exempt = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1"]
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -63,6 +64,7 @@ class EmbeddedS3:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
+            **dict.fromkeys(OWN_VARIABLES, ""),
             "NO_PROXY": ",".join(host for host in exempt if host),
         }
 

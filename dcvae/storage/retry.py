@@ -72,12 +72,12 @@ class Patience:
     """How long one client goes on trying: shortly until the place has answered once, then long.
 
     A wrong address should be told within seconds; an outage in the middle of a run should be
-    waited for. ``DCVAE_STORAGE_PATIENCE`` (seconds, default 120) sets the latter.
+    waited for. ``DCVAE_STORAGE_FIRST_PATIENCE`` (seconds, default 12) sets the former,
+    ``DCVAE_STORAGE_PATIENCE`` (120) the latter.
     """
 
-    FIRST = 12.0  # seconds
-
     def __init__(self) -> None:
+        self.first = seconds("DCVAE_STORAGE_FIRST_PATIENCE", 12)
         self.patience = seconds("DCVAE_STORAGE_PATIENCE", 120)
         self.answered = False
 
@@ -91,7 +91,7 @@ class Patience:
                 result = attempt(number)
             except Exception as error:
                 self.answered |= isinstance(error, boto.ClientError)
-                limit = self.patience if self.answered else min(self.FIRST, self.patience)
+                limit = self.patience if self.answered else min(self.first, self.patience)
                 pause = random.uniform(0.3, 1.0) * min(LONGEST_PAUSE, 0.1 * 2 ** min(number, 10))
                 if not transient(error) or time.monotonic() + pause - began > limit:
                     ERRORS.inc()

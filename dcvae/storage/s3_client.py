@@ -15,7 +15,13 @@ from dcvae.storage.retry import Patience, seconds
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_OWN = "DCVAE_S3_"
+"""Of variables that stand before their namesakes in AWS_, for a process whose surroundings mean
+another storage by those, as Kubeflow's launcher does in the steps of a pipeline."""
+_KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
+OWN_VARIABLES = tuple(f"{_OWN}{key}" for key in _KEYS)
 _SETTINGS = (
+    *OWN_VARIABLES,
     "AWS_ACCESS_KEY_ID",
     "AWS_CONFIG_FILE",
     "AWS_DEFAULT_REGION",
@@ -26,6 +32,7 @@ _SETTINGS = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "DCVAE_STORAGE_FIRST_PATIENCE",
     "DCVAE_STORAGE_PATIENCE",
     "DCVAE_STORAGE_TIMEOUT",
 )
@@ -68,12 +75,14 @@ def connection() -> Connection:
 
 
 def _client() -> "S3Client":
-    own_endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    own_endpoint = _endpoint()
     try:
-        session = boto3.Session()
+        session = boto3.Session(*_credentials(), region_name=_own("REGION"))
         return session.client(
             "s3",
-            region_name=session.region_name or "us-east-1",
+            endpoint_url=_own("ENDPOINT_URL"),
+            # boto3 itself knows AWS_DEFAULT_REGION alone.
+            region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
             config=Config(
                 connect_timeout=5,
                 read_timeout=seconds("DCVAE_STORAGE_TIMEOUT", 15),
@@ -87,6 +96,24 @@ def _client() -> "S3Client":
         raise UserError(f"the AWS configuration cannot be used: {error}") from error
 
 
+def _own(key: str) -> str | None:
+    return os.environ.get(_OWN + key) or None
+
+
+def _credentials() -> tuple[str | None, str | None, str | None]:
+    """Our own keys, both or none: never half of one identity and half of another."""
+    key, secret = _own("ACCESS_KEY_ID"), _own("SECRET_ACCESS_KEY")
+    if bool(key) != bool(secret):
+        raise UserError(f"{_OWN}ACCESS_KEY_ID and {_OWN}SECRET_ACCESS_KEY go together: set both")
+    return key, secret, _own("SESSION_TOKEN") if key else None
+
+
+def _endpoint() -> str | None:
+    """Where the server is, unless it is AWS or the configuration file says."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    return _own("ENDPOINT_URL") or next(filter(None, map(os.environ.get, names)), None)
+
+
 def code_of(error: Exception) -> str:
     """S3's error code; for answers without a body it is the status: "404", "412"."""
     if isinstance(error, boto.ClientError):
@@ -96,7 +123,7 @@ def code_of(error: Exception) -> str:
 
 def explain(error: Exception, code: str, operation: str, bucket: str, uri: str) -> str:
     """One sentence for whoever has to mend it; never contains a credential."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+    endpoint = _endpoint() or "AWS"
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         return (
             f"no credentials for s3://{bucket}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

@@ -16,15 +16,12 @@ from components.train import train
 
 SECRET = "dcvae-storage"
 """Secret with the AWS_ variables of the storage; absent where the cloud gives an identity."""
-SECRET_KEYS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL",
-    "AWS_REGION",
-)
-USER = 10001
-"""The user of the image, which is not root."""
+SECRET_KEYS = {
+    f"AWS_{key}": f"DCVAE_S3_{key}"
+    for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
+}
+"""Its keys → the steps' variables. Not AWS_ there: Kubeflow's launcher, in the same container,
+would go to our storage for its own artifacts."""
 COMPONENT = "dcvae-step"
 """Label of the steps' pods, by which network policies know them."""
 CLUSTER = "dcvae-cluster"
@@ -36,6 +33,14 @@ CLUSTER_KEYS = (
     "DCVAE_TRAINING_START_SECONDS",
 )
 OPTIONAL_CLUSTER_KEYS = ("DCVAE_TRAINING_QUEUE", "DCVAE_METRICS_PORT")
+
+GPU = "nvidia.com/gpu"
+RETRIES = 3
+RETRY_WINDOW = 2 * (RETRIES + 1) * 7 * 24 * 3600
+"""Seconds from the start of a step's first try in which it may be tried again, after which any try
+is stopped: above what all tries of a training may take by k8s/base, queues included."""
+STORAGE_PATIENCE = {"DCVAE_STORAGE_FIRST_PATIENCE": "120", "DCVAE_STORAGE_PATIENCE": "1800"}
+"""Steps wait out an outage of the storage themselves: one that gives up ends its run."""
 
 EXTRACTOR = "efficientnet-lite0"
 """What measures where a pipeline does not ask: its weights are in its package."""
@@ -60,7 +65,9 @@ class Size:
 
 
 CPU_STEP = Size(cpu="4", memory="8Gi")
-"""Of an experiment's steps that cut images, or start a training and follow it."""
+"""Of an experiment's steps that cut or register."""
+FOLLOWING = Size(cpu="250m", memory="1Gi")
+"""Of the steps that start a training and follow it."""
 GPU_STEP = Size(cpu="8", memory="32Gi", gpus=1)
 """Of its steps that run the model."""
 
@@ -87,7 +94,7 @@ def line(
     """Add the four steps to the pipeline being defined.
 
     Parameters may be values or the pipeline's own parameters. ``small`` is the size of the steps
-    that cut and start a training, ``large`` of those that run the model; ranks have
+    that cut and register, ``large`` of the one that runs the model; ranks have
     the size that the training runtime gives them. ``num_tasks`` tasks share the cutting; the number
     1, given here and not as a parameter, leaves out the loop. The gate is inside the last step: a
     condition around a step is what pipelines get wrong most easily.
@@ -107,8 +114,8 @@ def line(
         samples=samples,
         extractor=extractor,
         weights=weights,
-        small=small,
-        large=large,
+        champion=name,
+        size=large,
         preset=preset,
         settings=settings,
         ranks=ranks,
@@ -120,9 +127,9 @@ def line(
         storage=storage,
         name=name,
         maximum=maximum,
-        run=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,  # the runs of a schedule have no name here
     )
-    prepare(registered, "Register, and judge against the champion", large)  # may measure it again
+    prepare(registered, "Register, and judge against the champion", small)
     return Results(
         data=cut.outputs["Output"],
         snapshot=trained.outputs["Output"],
@@ -138,13 +145,14 @@ def train_and_evaluate(
     samples: Any,
     extractor: Any,
     weights: Any,
-    small: Size,
-    large: Size,
+    size: Size,
+    champion: Any = "",
     label: str = "",
     **training: Any,
 ) -> tuple[Any, Any]:
     """A task that trains, with the step's inputs ``training``, and one that measures the model.
 
+    ``size`` is of the latter, which measures the registry's ``champion`` too if it has to be.
     ``label`` stands in their titles, to tell them from others of their kind.
     """
     trained = train(data=data, storage=storage, **training)
@@ -155,13 +163,14 @@ def train_and_evaluate(
         samples=samples,
         extractor=extractor,
         weights=weights,
+        champion=champion,
     )
-    prepare(trained, f"Train {label}".strip(), small)
+    prepare(trained, f"Train {label}".strip(), FOLLOWING)
     # Not optional: without it the step would train in its own small pod.
     kubernetes.use_config_map_as_env(trained, CLUSTER, {key: key for key in CLUSTER_KEYS})
     optional = {key: key for key in OPTIONAL_CLUSTER_KEYS}
     kubernetes.use_config_map_as_env(trained, CLUSTER, optional, optional=True)
-    prepare(measured, f"Evaluate {label}".strip(), large)
+    prepare(measured, f"Evaluate {label}".strip(), size)
     return trained, measured
 
 
@@ -192,20 +201,27 @@ def prepare(task: Any, title: str, size: Size) -> None:
         cpu_limit=size.cpu,
         memory_request=size.memory,
         memory_limit=size.memory,
-        accelerator_type="nvidia.com/gpu" if size.gpus else None,
+        accelerator_type=GPU if size.gpus else None,
         accelerator_count=str(size.gpus) if size.gpus else None,
     )
+    if size.gpus:  # clouds taint such nodes
+        kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
     # Each step looks for its finished result itself, by content. Kubeflow's cache compares only
     # parameters: it would overlook new images, and trust results that were deleted since.
     task.set_caching_options(False)
-    # A lost node or a storage outage; each try continues where the last one was stopped.
+    # For a pod that is lost with its node, or evicted: Kubeflow tries nothing again that has ended
+    # with an exit code of its own, so what may pass is waited for inside the step. Each try goes on
+    # where the last one was stopped. Without a window Kubeflow's would be an hour.
     task.set_retry(
-        num_retries=3, backoff_duration="60s", backoff_factor=2, backoff_max_duration="900s"
+        num_retries=RETRIES,
+        backoff_duration="60s",
+        backoff_factor=2,
+        backoff_max_duration=f"{RETRY_WINDOW}s",
     )
     # Kubeflow itself drops all capabilities and sets seccomp; with this, a step may run in a
-    # namespace that enforces Pod Security "restricted".
-    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-    kubernetes.use_secret_as_env(task, SECRET, {key: key for key in SECRET_KEYS}, optional=True)
+    # namespace that enforces Pod Security "restricted". Which user, the image says, or OpenShift.
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    kubernetes.use_secret_as_env(task, SECRET, SECRET_KEYS, optional=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp", size_limit="20Gi")
     kubernetes.empty_dir_mount(
         task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
@@ -213,6 +229,6 @@ def prepare(task: Any, title: str, size: Size) -> None:
     kubernetes.add_pod_label(task, "app.kubernetes.io/component", COMPONENT)
     # How it went, for Prometheus: where to tell it is the cluster's to say, if it is wanted.
     name = Pipeline.get_default_pipeline().name
-    task.container_spec.env = {"DCVAE_STEP": title, "DCVAE_PIPELINE": name}
+    task.container_spec.env = {"DCVAE_STEP": title, "DCVAE_PIPELINE": name, **STORAGE_PATIENCE}
     gateway = {"DCVAE_PUSHGATEWAY": "DCVAE_PUSHGATEWAY"}
     kubernetes.use_config_map_as_env(task, CLUSTER, gateway, optional=True)

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from kfp import dsl
+from kfp.dsl import ClassificationMetrics
 
+from components.evaluate import evaluate
 from dcvae.models import DCVAE
 from dcvae.presets import configure
 from dcvae.sharding.shard import shard
@@ -110,3 +113,31 @@ def test_the_report_and_the_card_are_there_to_be_shown(steps) -> None:  # type: 
 def test_features_of_real_images_are_kept_for_the_next_model(steps) -> None:  # type: ignore[no-untyped-def]
     kept = list((steps[0] / "root" / "reference").rglob("*.safetensors"))
     assert len(kept) == 2
+
+
+class Measured:
+    """An evaluation one of whose numbers could not be computed."""
+
+    confusion = None
+
+    def values(self) -> dict[str, float]:
+        return {"fd": 1.5, "kd": float("nan"), "probe": float("inf")}
+
+
+def test_what_is_no_number_never_reaches_kubeflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its JSON has no NaN: the launcher would fail the step over the result of hours."""
+
+    def measure(snapshot: str, data: str, out: str, *rest: Any, **options: Any) -> Measured:
+        for name in ("evaluation.json", "report.html"):
+            open_storage(out).write(name, b"{}")
+        return Measured()
+
+    monkeypatch.setattr("dcvae.evaluation.evaluate", measure)
+    metrics = dsl.Metrics(uri=str(tmp_path / "metrics"))
+    others = [cls(uri=str(tmp_path / cls.__name__)) for cls in (ClassificationMetrics, dsl.HTML)]
+    snapshot = f"{tmp_path}/runs/r/snapshots/000000000000"
+    evaluate.python_func(snapshot, "data", str(tmp_path), 0, metrics, *others)
+    assert metrics.metadata == {"fd": 1.5}
+    assert "kd: nan" in capsys.readouterr().out, "people are told"

@@ -5,7 +5,7 @@ import torch
 from dcvae.evaluation import evaluate
 from dcvae.models import DCVAE
 from dcvae.presets import configure as preset
-from dcvae.promotion import register
+from dcvae.promotion import measure_champion, register
 from dcvae.registry import history
 from dcvae.sharding.shard import shard
 from dcvae.snapshot import save_snapshot
@@ -55,3 +55,24 @@ def test_a_champion_of_older_data_is_measured_on_the_new_ones(tmp_path):
     assert best.champion, best.reason
     assert "no worse than version 1" in best.reason
     assert [event.moved for event in history(registry, "digits")] == [True, False, False, True]
+
+
+def test_what_is_measured_ahead_is_not_measured_in_registering(tmp_path):
+    old, new = str(tmp_path / "old"), str(tmp_path / "new")
+    shard("sklearn:digits", old, resolution=8)
+    shard("sklearn:digits", new, resolution=8, samples_per_shard=500)
+    registry, first, second = (str(tmp_path / name) for name in ("registry", "first", "second"))
+    good, best = snapshot_of(tmp_path / "good", -0.5), snapshot_of(tmp_path / "best", -0.4)
+    evaluate(good, old, first, samples=16)
+    measure_champion(registry, "digits", first, old)  # there is none yet
+    assert register(good, first, registry, "digits", PIXEL, data=old).champion
+    measure_champion(registry, "digits", first, old)  # measured alike already
+    kept = tmp_path / "registry" / "digits" / "comparisons"
+    assert not kept.exists()
+
+    evaluate(best, new, second, samples=16)
+    measure_champion(registry, "digits", second, new)
+    (made,) = kept.iterdir()
+    before = {file.name: file.stat().st_mtime_ns for file in made.iterdir()}
+    assert register(best, second, registry, "digits", PIXEL, data=new).champion
+    assert {file.name: file.stat().st_mtime_ns for file in made.iterdir()} == before

@@ -48,6 +48,38 @@ def test_wrong_credentials_are_told_and_not_shown(  # type: ignore[no-untyped-de
     assert "mistyped-0000" not in text
 
 
+@pytest.fixture
+def led_astray(s3: EmbeddedS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS variables that mean another storage, and ours beside them, as in a pipeline's step."""
+    given = s3.environment()
+    for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "ENDPOINT_URL", "REGION"):
+        monkeypatch.setenv(f"DCVAE_S3_{key}", given[f"AWS_{key}"])
+        monkeypatch.setenv(f"AWS_{key}", "http://127.0.0.1:9" if key == "ENDPOINT_URL" else "other")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-another-identity")
+
+
+@pytest.mark.usefixtures("led_astray")
+def test_our_own_variables_stand_before_those_of_aws(
+    s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_storage(s3_uri).write("k", b"1")
+    assert open_storage(s3_uri).read("k") == b"1"
+    monkeypatch.delenv("DCVAE_S3_SECRET_ACCESS_KEY")
+    with pytest.raises(UserError, match="go together: set both"):
+        open_storage(s3_uri).read("k")
+
+
+@pytest.mark.usefixtures("led_astray")
+def test_a_server_started_for_a_run_is_used_whatever_the_variables_say(
+    s3: EmbeddedS3, s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DCVAE_S3_SECRET_ACCESS_KEY")
+    open_storage(s3_uri).write("k", b"1")
+
+
 def test_no_credentials(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -57,7 +89,7 @@ def test_no_credentials(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unreachable_endpoint_is_told_soon(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    monkeypatch.setenv("DCVAE_STORAGE_PATIENCE", "1")
+    monkeypatch.setenv("DCVAE_STORAGE_FIRST_PATIENCE", "1")
     with pytest.raises(UserError, match=r"no sound answer from http://127\.0\.0\.1:9"):
         open_storage(s3_uri).read("k")
 
