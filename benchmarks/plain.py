@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from dcvae.config import Config
 from dcvae.models.autogan import AutoganDualEncoder, Block, Cell
-from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
+from dcvae.updates import Networks
 
 
 def plain_cell(cell: Cell, x: Tensor, skipped: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ def plain_block(block: Block, x: Tensor) -> Tensor:
 
 @dataclass
 class PlainStep:
-    """The three phases on one process; ``networks`` as built by :class:`Networks`."""
+    """The three updates on one process; ``networks`` as built by :class:`Networks`."""
 
     config: Config
     networks: Networks
@@ -82,11 +82,11 @@ class PlainStep:
         return dual
 
     def __call__(self, batches: list[tuple[Tensor, Rows]]) -> None:
-        """One step on ``batches``: (images [N, C, 32, 32], their rows) for each D phase."""
+        """One step on ``batches``: (images [N, C, 32, 32], their rows) for each update of D."""
         for images, rows in batches:
-            self.discriminator_phase(images, rows)
-        self.generator_phase(*batches[-1])
-        self.contrastive_phase(*batches[-1])
+            self.discriminator_update(images, rows)
+        self.generator_update(*batches[-1])
+        self.contrastive_update(*batches[-1])
         decay = self.config.training.average_decay
         averaged, live = self.networks.averaged, self.networks.autoencoder
         with torch.no_grad():
@@ -95,7 +95,7 @@ class PlainStep:
             for mean, now in zip(averaged.buffers(), live.buffers(), strict=True):
                 mean.copy_(now)
 
-    def discriminator_phase(self, images: Tensor, rows: Rows) -> None:
+    def discriminator_update(self, images: Tensor, rows: Rows) -> None:
         """Hinge loss of D; the fakes are not detached."""
         reconstruction, sample, _, _ = self.generate(images, rows, "discriminator", ratio=1)
         real = self.score(images)
@@ -105,14 +105,14 @@ class PlainStep:
             loss = loss + 0.5 * F.relu(1 + fake).mean()
         self.update(loss, "gan_discriminator", ["shared", "score"])
 
-    def generator_phase(self, images: Tensor, rows: Rows) -> None:
+    def generator_update(self, images: Tensor, rows: Rows) -> None:
         """Hinge loss of encoder and decoder; D's weights get gradients that nobody uses."""
         ratio = self.config.training.generator_batch_ratio
         reconstruction, sample, mu, logvar = self.generate(images, rows, "generator", ratio)
         loss = -0.5 * self.score(reconstruction).mean() - 0.5 * self.score(sample).mean()
         self.update(loss + self.kl(mu, logvar), "gan_generator", ["encoder", "decoder"])
 
-    def contrastive_phase(self, images: Tensor, rows: Rows) -> None:
+    def contrastive_update(self, images: Tensor, rows: Rows) -> None:
         """InfoNCE of a third reconstruction."""
         objective, keys = self.config.objective, self.networks.key_encoder
         m = objective.key_momentum
@@ -150,17 +150,17 @@ class PlainStep:
         return self.config.objective.kl_weight * kl
 
     def generate(
-        self, images: Tensor, rows: Rows, phase: str, ratio: int
+        self, images: Tensor, rows: Rows, update: str, ratio: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(reconstructions, samples, μ, log σ²)."""
         d = self.config.model.latent_dim
         encoder = self.networks.autoencoder.encoder
         features = self.trunk(encoder.trunk, images)[1]
         mu, logvar = encoder.moments(F.relu(features).sum((2, 3))).chunk(2, 1)
-        noise = rows.normal(f"{phase}/posterior", d).to(images)
+        noise = rows.normal(f"{update}/posterior", d).to(images)
         sample = images.new_zeros(0)
         if ratio:
-            sample = self.decode(rows.normal(f"{phase}/prior", d, ratio).to(images))
+            sample = self.decode(rows.normal(f"{update}/prior", d, ratio).to(images))
         return self.decode(mu + (0.5 * logvar).exp() * noise), sample, mu, logvar
 
     def decode(self, z: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.step [--batch 64] [--repeats 3] [--threads 2] [--device cuda]``
 
-Prints arithmetic, seconds and images per second for each phase, and the ratios. On a CPU the
+Prints arithmetic, seconds and images per second for each update, and the ratios. On a CPU the
 seconds are the processor's, which are steadier than the clock's where a machine is shared; on a
 GPU they are the clock's between synchronizations. Where the processor has bfloat16 arithmetic, a
 third column is our step under bfloat16 autocast, whose rounding differs.
@@ -13,6 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,43 +25,39 @@ from benchmarks.plain import PlainStep
 from dcvae.config import Config
 from dcvae.presets import configure
 from dcvae.training import engines, ranks
-from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 from dcvae.training.step import MicroBatch, TrainingStep
+from dcvae.updates import Networks
 
-PHASES = ("discriminator", "generator", "contrastive")
-Phases = dict[str, Callable[[], None]]
+UPDATES = ("discriminator", "generator", "contrastive")
+Updates = dict[str, Callable[[], None]]
 
 
 def our_step(config: Config, device: torch.device) -> TrainingStep:
     """Our step on networks of its own, under DeepSpeed."""
     networks = Networks(config).to(device)
-    parts = (networks.autoencoder, networks.dual_encoder)
-    return TrainingStep(
-        config, networks, *(engines.Engine(part, config.training) for part in parts)
-    )
+    return TrainingStep(config, networks, engines.build(networks.trained, config.training))
 
 
-def our_phases(config: Config, batch: int, device: torch.device) -> Phases:
-    """Each phase of our step, ready to be called."""
+def our_updates(config: Config, batch: int, device: torch.device) -> Updates:
+    """Each update of our step, ready to be called."""
     step = our_step(config, device)
     images = pictures(batch, device).contiguous(memory_format=torch.channels_last)
     micro = [MicroBatch(images, Rows(0, 0, batch, 0, batch))]
     return {
-        "discriminator": lambda: step._discriminator_phase(micro),
-        "generator": lambda: step._generator_phase(micro),
-        "contrastive": lambda: step._contrastive_phase(micro, 0),
+        update.name: partial(step.update, update, micro, 0)
+        for update in (step.discriminator, step.generator, step.contrastive)
     }
 
 
-def plain_phases(config: Config, batch: int, device: torch.device) -> Phases:
-    """Each phase of the plain step, ready to be called."""
+def plain_updates(config: Config, batch: int, device: torch.device) -> Updates:
+    """Each update of the plain step, ready to be called."""
     step = PlainStep(config, Networks(config).to(device))
     images, rows = pictures(batch, device), Rows(0, 0, batch, 0, batch)
     return {
-        "discriminator": lambda: step.discriminator_phase(images, rows),
-        "generator": lambda: step.generator_phase(images, rows),
-        "contrastive": lambda: step.contrastive_phase(images, rows),
+        "discriminator": lambda: step.discriminator_update(images, rows),
+        "generator": lambda: step.generator_update(images, rows),
+        "contrastive": lambda: step.contrastive_update(images, rows),
     }
 
 
@@ -85,49 +82,49 @@ def has_bfloat16(device: torch.device) -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # type: ignore[no-any-return]
 
 
-def count(variants: dict[str, Phases]) -> dict[str, dict]:
-    """GFLOP of convolutions and matrix products by variant and phase; warms up on the way."""
+def count(variants: dict[str, Updates]) -> dict[str, dict]:
+    """GFLOP of convolutions and matrix products by variant and update; warms up on the way."""
     found: dict = {name: {} for name in variants}
-    for name, phases in variants.items():
-        for phase in PHASES:
+    for name, updates in variants.items():
+        for update in UPDATES:
             with FlopCounterMode(display=False) as counter:
-                phases[phase]()
-            found[name][phase] = counter.get_total_flops() / 1e9
+                updates[update]()
+            found[name][update] = counter.get_total_flops() / 1e9
     return found
 
 
-def measure(variants: dict[str, Phases], repeats: int, device: torch.device) -> dict[str, dict]:
-    """Median seconds by variant and phase; variants take turns."""
-    seconds: dict = {name: {phase: [] for phase in PHASES} for name in variants}
+def measure(variants: dict[str, Updates], repeats: int, device: torch.device) -> dict[str, dict]:
+    """Median seconds by variant and update; variants take turns."""
+    seconds: dict = {name: {update: [] for update in UPDATES} for name in variants}
     for _ in range(repeats):
-        for phase in PHASES:
-            for name, phases in variants.items():
+        for update in UPDATES:
+            for name, updates in variants.items():
                 began = clock(device)
-                phases[phase]()
-                seconds[name][phase].append(clock(device) - began)
+                updates[update]()
+                seconds[name][update].append(clock(device) - began)
     return {
-        name: {phase: statistics.median(times) for phase, times in phases.items()}
-        for name, phases in seconds.items()
+        name: {update: statistics.median(times) for update, times in updates.items()}
+        for name, updates in seconds.items()
     }
 
 
 def show(unit: str, found: dict[str, dict], d_steps: int) -> None:
-    """Print a table; an iteration is ``d_steps`` discriminator phases and one of each other."""
+    """Print a table; an iteration is ``d_steps`` updates of D and one of each other."""
     print(f"{unit:<16}" + "".join(f"{name:>16}" for name in found) + "    ratios")
-    for phases in found.values():
-        phases["iteration"] = (
-            d_steps * phases["discriminator"] + phases["generator"] + phases["contrastive"]
+    for updates in found.values():
+        updates["iteration"] = (
+            d_steps * updates["discriminator"] + updates["generator"] + updates["contrastive"]
         )
-    for phase in (*PHASES, "iteration"):
-        row = [found[name][phase] for name in found]
+    for update in (*UPDATES, "iteration"):
+        row = [found[name][update] for name in found]
         ratios = ", ".join(f"{row[0] / value:.2f}x" for value in row[1:])
-        print(f"{phase:<16}" + "".join(f"{value:>16.3f}" for value in row) + f"    {ratios}")
+        print(f"{update:<16}" + "".join(f"{value:>16.3f}" for value in row) + f"    {ratios}")
 
 
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=16, help="images of a discriminator phase")
+    parser.add_argument("--batch", type=int, default=16, help="images of an update of D")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -138,12 +135,12 @@ def main() -> None:
     engines.prepare(device)
     config = configure("cifar10")
     variants = {
-        "plain": plain_phases(config, given.batch, device),
-        "ours": our_phases(config, given.batch, device),
+        "plain": plain_updates(config, given.batch, device),
+        "ours": our_updates(config, given.batch, device),
     }
     if has_bfloat16(device):
         low = configure("cifar10", ["training.precision=bfloat16"])
-        variants["ours bfloat16"] = our_phases(low, given.batch, device)
+        variants["ours bfloat16"] = our_updates(low, given.batch, device)
     else:
         print("bfloat16 is left out: this processor has no arithmetic for it")
     where = f"{given.threads} thread(s)" if device.type == "cpu" else torch.cuda.get_device_name()
@@ -152,8 +149,8 @@ def main() -> None:
     show("GFLOP", count(variants), d_steps)
     seconds = measure(variants, given.repeats, device)
     show("seconds", seconds, d_steps)
-    for name, phases in seconds.items():
-        print(f"{name}: {d_steps * given.batch / phases['iteration']:.2f} images a second")
+    for name, updates in seconds.items():
+        print(f"{name}: {d_steps * given.batch / updates['iteration']:.2f} images a second")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ never changed afterwards. Unknown keys and impossible combinations are refused w
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
@@ -20,6 +21,8 @@ Precision = Literal["float32", "bfloat16"]
 
 MIN_RESOLUTION = 4
 AUTOGAN_RESOLUTION = 32
+STDDEV_GROUP = 4
+"""Images whose features are compared for Progressive GAN's minibatch standard deviation."""
 
 
 class _Section(BaseModel):
@@ -98,6 +101,11 @@ class ObjectiveConfig(_Section):
     def contrastive(self) -> bool:
         """Whether Eq. 6 is part of the objective."""
         return self.method in ("vae_contrastive", "dcvae")
+
+    @property
+    def uses_d(self) -> bool:
+        """Whether the method has a dual encoder, D."""
+        return self.adversarial or self.contrastive
 
 
 class Phase(_Section):
@@ -245,13 +253,26 @@ class Config(_Section):
 
     def check_ranks(self, world_size: int) -> None:
         """Raise UserError when a phase's batch cannot be divided over ``world_size`` ranks."""
-        parts = world_size * self.training.accumulation
+        accumulation = self.training.accumulation
+        parts = world_size * accumulation
+        common = math.gcd(*(phase.batch_size for phase in self.training.phases))
         for phase in self.training.phases:
             if phase.batch_size % parts:
+                working = [n for n in range(1, common + 1) if common % (n * accumulation) == 0]
                 raise UserError(
                     f"the batch of {phase.batch_size} at resolution {phase.resolution} does not "
-                    f"divide over {world_size} ranks x {self.training.accumulation} micro-batches; "
-                    f"use a batch size that is a multiple of {parts} or other ranks (--nproc)"
+                    f"divide over {world_size} ranks x {accumulation} micro-batches; use a batch "
+                    f"size that is a multiple of {parts}"
+                    + (f", or --nproc {_alternatives(working)}" if working else "")
+                )
+            grouped = self.model.backbone == "progan" and self.objective.adversarial
+            if grouped and accumulation > 1 and phase.batch_size // accumulation % STDDEV_GROUP:
+                working = [n for n in range(1, common + 1) if common % (n * STDDEV_GROUP) == 0]
+                raise UserError(
+                    f"training.accumulation={accumulation} cuts the batch of {phase.batch_size} at "
+                    f"resolution {phase.resolution} into micro-batches that are not a multiple of "
+                    f"{STDDEV_GROUP}, the group of the minibatch standard deviation, which would "
+                    f"change the result; use {_alternatives(working or [1])}"
                 )
 
     def digest(self) -> str:
@@ -283,6 +304,12 @@ def apply_settings(config: Config, settings: Iterable[str]) -> Config:
             raise UserError(f"the setting {setting!r} is not of the form key=value")
         _assign(content, key.strip(), _value(text))
     return parse_config(content)
+
+
+def _alternatives(numbers: list[int]) -> str:
+    """``4``, or ``1, 2 or 4``."""
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _value(text: str) -> object:

@@ -64,7 +64,7 @@ ROOMS = (
     {"progress", "config", "storage", "latent"},
     {"presets", "objective", "shards"},
     {"models", "sharding", "streaming"},
-    {"snapshot", "run_folder"},
+    {"updates", "snapshot", "run_folder"},
     {"places"},
     {"training", "launch", "evaluation"},
     {"registry"},

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dcvae.config import STDDEV_GROUP
+from dcvae.models.across_ranks import all_rows, own_rows, world_size
+
 LEAKY_SLOPE = 0.2
 HE_GAIN = math.sqrt(2.0)
 
@@ -96,21 +99,28 @@ def downsample(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2)
 
 
-def minibatch_stddev(x: Tensor, group: int = 4, eps: float = 1e-8) -> Tensor:
+def minibatch_stddev(x: Tensor, group: int = STDDEV_GROUP, eps: float = 1e-8) -> Tensor:
     """Mean standard deviation of each image's group of ``group`` images (section 3), as a map.
 
-    Maps [N, C, H, W] to [N, 1, H, W]. Groups are contiguous images, so that ranks whose batches
-    are multiples of ``group`` compute what one rank computes on the whole batch; the last group
-    may be shorter.
+    Maps [N, C, H, W] to [N, 1, H, W]. Groups are contiguous images of the batch that all ranks
+    share; its last one may be shorter. Where a group lies on several ranks, its images are
+    gathered: N ranks compute what one rank computes on the whole batch.
     """
     n, _, h, w = x.shape
-    whole = n - n % group
+    spread = world_size() > 1 and n % group != 0
+    deviation = _stddev_of_groups(all_rows(x) if spread else x, group, eps)
+    return (own_rows(deviation) if spread else deviation).view(n, 1, 1, 1).expand(n, 1, h, w)
+
+
+def _stddev_of_groups(x: Tensor, group: int, eps: float) -> Tensor:
+    """The statistic of each of N images, [N]."""
+    whole = len(x) - len(x) % group
     statistics = []
     if whole:
         groups = x[:whole].reshape(whole // group, group, -1)
         deviation = groups.var(dim=1, correction=0).add(eps).sqrt().mean(dim=1)
         statistics.append(deviation.repeat_interleave(group))
-    if whole < n:
+    if whole < len(x):
         rest = x[whole:].flatten(1).var(dim=0, correction=0).add(eps).sqrt().mean()
-        statistics.append(rest.expand(n - whole))
-    return torch.cat(statistics).view(n, 1, 1, 1).expand(n, 1, h, w)
+        statistics.append(rest.expand(len(x) - whole))
+    return torch.cat(statistics)

@@ -1,13 +1,13 @@
 """Batch normalization over the global batch, and spectral normalization."""
 
 from contextlib import nullcontext
-from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import register_parametrization
+
+from dcvae.models.across_ranks import mean_over_ranks, world_size
 
 POWER_ITERATIONS = 20
 
@@ -21,14 +21,14 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the same shape."""
-        if not self.training or not _several_ranks():
+        if not self.training or world_size() == 1:
             return super().forward(x)
         assert self.running_mean is not None
         assert self.running_var is not None
-        mean = _mean_over_ranks(x.mean(dim=(0, 2, 3)))
+        mean = mean_over_ranks(x.mean(dim=(0, 2, 3)))
         centred = x - mean.view(1, -1, 1, 1)
-        variance = _mean_over_ranks(centred.square().mean(dim=(0, 2, 3)))
-        count = x.numel() // x.shape[1] * dist.get_world_size()
+        variance = mean_over_ranks(centred.square().mean(dim=(0, 2, 3)))
+        count = x.numel() // x.shape[1] * world_size()
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.to(self.running_mean), momentum)
@@ -67,28 +67,3 @@ def normalize_spectrum(module: nn.Module) -> None:
             with torch.no_grad():
                 for _ in range(POWER_ITERATIONS):
                     _ = layer.weight
-
-
-def _several_ranks() -> bool:
-    return dist.is_initialized() and dist.get_world_size() > 1
-
-
-def _mean_over_ranks(x: Tensor) -> Tensor:
-    total: Tensor = _SumOverRanks.apply(x)
-    return total / dist.get_world_size()
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Differentiable sum: the gradients of all ranks' uses of it come back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.detach().clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total

@@ -27,7 +27,7 @@ from dcvae.storage import Storage, read_versioned
 from dcvae.training import ranks
 from dcvae.training.engines import Engine
 from dcvae.training.moments import restore_moments, saved_moments
-from dcvae.training.networks import Networks
+from dcvae.updates import Networks
 
 MARKER = "COMMIT.json"
 FORMAT_VERSION = 1

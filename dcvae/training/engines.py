@@ -5,12 +5,12 @@ What DeepSpeed would do silently, and what is done about it here:
 - it clips gradients at 1.0 unless told otherwise: the configuration always states the clipping;
 - it turns missing gradients into zeros, which age Adam's moments of parts that did not take part:
   :class:`PartAdam` steps the active parts alone;
-- its accumulation follows a counter that two engines and three phases would share: the boundary is
+- its accumulation follows a counter that two engines and three updates would share: the boundary is
   where we call ``step`` (``managed_gradient_accumulation`` off);
 - on the CPU it compiles C++ at the first run: not needed, so not built.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +87,11 @@ class Engine:
     def partition(self, index: int) -> Tensor:
         """The share of part ``index`` that this rank optimizes, flat (ZeRO stages 1 and 2)."""
         return self.deepspeed.optimizer.single_partition_of_fp32_groups[index]  # type: ignore[no-any-return]
+
+
+def build(networks: Mapping[str, nn.Module], training: TrainingConfig) -> dict[str, Engine]:
+    """An engine for each of the networks, by their names."""
+    return {name: Engine(network, training) for name, network in networks.items()}
 
 
 @contextmanager

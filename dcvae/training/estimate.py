@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from dcvae.config import Config
-from dcvae.training.networks import Networks
+from dcvae.updates import Networks
 
 FLOAT32 = 4
 """Bytes of a number."""
@@ -25,7 +25,7 @@ def _parameters(networks: Networks) -> str:
         "encoder": autoencoder.encoder,
         "decoder": autoencoder.decoder,
     }
-    if networks.config.objective.method != "vae":
+    if networks.dual_encoder is not None:
         rows["dual encoder"] = networks.dual_encoder
     lines = [f"  {name:<14}{_count(network):>14,}" for name, network in rows.items()]
     return "\n".join(["parameters", *lines])
@@ -33,10 +33,8 @@ def _parameters(networks: Networks) -> str:
 
 def _memory(config: Config, networks: Networks, world_size: int) -> str:
     """Weights and their average or momentum copy, gradients, Adam's two moments, queues."""
-    trained = _count(networks.autoencoder)
-    if config.objective.method != "vae":
-        trained += _count(networks.dual_encoder)
-    copies = _count(networks.averaged) + _count(networks.key_encoder)
+    trained = sum(map(_count, networks.trained.values()))
+    copies = sum(map(_count, networks.children())) - trained
     shares = world_size if config.training.zero_stage else 1
     queued = sum(buffer.numel() for queue in networks.queues.values() for buffer in queue.buffers())
     rows = {

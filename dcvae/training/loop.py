@@ -18,13 +18,13 @@ from dcvae.streaming.cache import ShardCache
 from dcvae.streaming.stream import Batch, Stream, read_split
 from dcvae.training import checkpoint, engines, ranks
 from dcvae.training.inputs import to_model
-from dcvae.training.networks import Networks
 from dcvae.training.profiling import Profiler
 from dcvae.training.randomness import Rows
 from dcvae.training.samples import INPUTS, sheets
 from dcvae.training.schedule import Stage, stage_at
 from dcvae.training.step import MicroBatch, TrainingStep
 from dcvae.training.telemetry import Telemetry
+from dcvae.updates import Networks
 
 RESTART_EXIT_CODE = 75
 """EX_TEMPFAIL: stopped by a signal after a checkpoint; the same command goes on from there."""
@@ -100,16 +100,11 @@ class Training:
             self.networks.load_state_dict(saved.networks)
             self.networks.autoencoder.resolution = saved.state["resolution"]
             self.folder.resume_metrics(self.images)
-        self.networks.equalize()
-        self.engines = {"autoencoder": engines.Engine(self.networks.autoencoder, config.training)}
-        if config.objective.method != "vae":
-            dual_encoder = engines.Engine(self.networks.dual_encoder, config.training)
-            self.engines["dual_encoder"] = dual_encoder
+        ranks.equalize(self.networks)
+        self.engines = engines.build(self.networks.trained, config.training)
         if saved is not None:
             checkpoint.restore(saved, self.engines)
-        self.step = TrainingStep(
-            config, self.networks, self.engines["autoencoder"], self.engines.get("dual_encoder")
-        )
+        self.step = TrainingStep(config, self.networks, self.engines)
 
     def __enter__(self) -> "Training":
         self._handler = signal.signal(signal.SIGTERM, self._ask_stop)
@@ -158,10 +153,10 @@ class Training:
         return ShardCache(Path(data.cache_dir), data.cache_bytes) if data.cache_dir else None
 
     def _step(self, stage: Stage) -> None:
-        """One step: a global batch for every discriminator phase."""
+        """One step: a global batch for every discriminator update."""
         assert self.stream is not None
         began, waited = time.monotonic(), self.stream.wait_seconds
-        batches = [self._micro_batches(stage) for _ in range(self._discriminator_phases())]
+        batches = [self._micro_batches(stage) for _ in range(self._batches_of_a_step())]
         with self.profiler.step(self.networks, stage, self.images):
             terms = self.step(batches, self.images)
         if self.telemetry.has_other_terms(terms):
@@ -224,10 +219,10 @@ class Training:
 
     def _due(self, interval: int, stage: Stage) -> bool:
         """Whether the last step passed a multiple of ``interval`` or ended a phase."""
-        before = self.images - self._discriminator_phases() * stage.phase.batch_size
+        before = self.images - self._batches_of_a_step() * stage.phase.batch_size
         return self.images // interval > before // interval or self.images >= stage.end
 
-    def _discriminator_phases(self) -> int:
+    def _batches_of_a_step(self) -> int:
         """Global batches of a step; without Eq. 4 there is one."""
         return self.config.training.discriminator_steps if self.config.objective.adversarial else 1
 

@@ -20,8 +20,8 @@ from deepspeed.profiling.flops_profiler import FlopsProfiler
 from dcvae.config import TrainingConfig
 from dcvae.storage import Storage
 from dcvae.training import ranks
-from dcvae.training.networks import Networks
 from dcvae.training.schedule import Stage
+from dcvae.updates import Networks
 
 DEPTH = 4
 """Levels of modules in the table: from the networks down to blocks."""

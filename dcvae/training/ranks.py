@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
 TIMEOUT = timedelta(minutes=10)
@@ -89,8 +89,9 @@ def wait() -> None:
         dist.barrier()
 
 
-def broadcast(tensors: list[Tensor]) -> None:
-    """Overwrite tensors by rank 0's. All ranks must call it."""
+@torch.no_grad()
+def equalize(module: nn.Module) -> None:
+    """Make parameters and buffers those of rank 0 (DeepSpeed sends parameters only). All ranks."""
     if world_size() > 1:
-        for tensor in tensors:
+        for tensor in (*module.parameters(), *module.buffers()):
             dist.broadcast(tensor, src=0)

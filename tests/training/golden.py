@@ -23,11 +23,11 @@ from torch import Tensor
 
 from dcvae.config import Config, parse_config
 from dcvae.models.layers import downsample, upsample
-from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 from dcvae.training.schedule import stage_at
 from dcvae.training.step import MicroBatch, TrainingStep
-from tests.training.test_plain_step import PlainEngine
+from dcvae.updates import Networks
+from tests.training.plain_engine import plain_engines
 
 FILE = Path(__file__).with_name("golden.jsonl")
 DIGITS = 1e-9
@@ -81,10 +81,7 @@ def curve() -> list[Record]:
 def _losses(name: str, run: dict[str, Any]) -> Iterator[Record]:
     config = parse_config(run)
     networks, training = Networks(config), config.training
-    engines: list[Any] = [
-        PlainEngine(network, training) for network in (networks.autoencoder, networks.dual_encoder)
-    ]
-    step, images = TrainingStep(config, networks, *engines), 0
+    step, images = TrainingStep(config, networks, plain_engines(networks)), 0
     while images < training.total_images:
         stage = stage_at(training.phases, images)
         networks.grow_to(stage.phase.resolution, stage.fade)

@@ -8,19 +8,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dcvae.config import Config, parse_config
-from dcvae.models import Generated
+from dcvae.models.layers import minibatch_stddev
 from dcvae.models.normalization import GlobalBatchNorm2d
 from dcvae.presets import configure
 from dcvae.training import ranks
-from dcvae.training.engines import Engine
+from dcvae.training.engines import build
 from dcvae.training.moments import saved_moments
-from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 from dcvae.training.schedule import stage_at
 from dcvae.training.step import MicroBatch, TrainingStep
-
-GLOBAL_BATCH = 16
-
+from dcvae.updates import Networks
 
 PROGAN = ["model.resolution=8"]
 AUTOGAN = [
@@ -49,10 +46,10 @@ def _value(text: str) -> Any:
         return text
 
 
-def global_images(resolution: int, images: int, dtype: torch.dtype) -> Tensor:
+def global_images(batch: int, resolution: int, images: int, dtype: torch.dtype) -> Tensor:
     """The same pictures for every world size."""
     generator = torch.Generator().manual_seed(images)
-    shape = (GLOBAL_BATCH, 1, resolution, resolution)
+    shape = (batch, 1, resolution, resolution)
     return torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1
 
 
@@ -65,7 +62,8 @@ def own_rows(all_rows: Tensor) -> Tensor:
 def micro_batches(settings: Config, resolution: int, images: int) -> list[MicroBatch]:
     """This rank's rows, in micro-batches."""
     count = settings.training.accumulation
-    parts = global_images(resolution, images, torch.float32).chunk(count)
+    batch = stage_at(settings.training.phases, images).phase.batch_size
+    parts = global_images(batch, resolution, images, torch.float32).chunk(count)
     return [micro_batch(settings, x, images, i * len(x)) for i, x in enumerate(parts)]
 
 
@@ -73,15 +71,8 @@ def micro_batch(settings: Config, all_images: Tensor, images: int, first: int) -
     """This rank's share of ``all_images``, which start at row ``first`` of the global batch."""
     own = own_rows(all_images)
     number = first + ranks.rank() * len(own)
-    return MicroBatch(own, Rows(settings.training.seed, images, GLOBAL_BATCH, number, len(own)))
-
-
-class KeepsTerms(TrainingStep):
-    """A step that leaves the terms attached to their graphs."""
-
-    def _term(self, name: str, value: Tensor) -> Tensor:
-        self.terms.setdefault(name, []).append(value)
-        return value
+    batch = stage_at(settings.training.phases, images).phase.batch_size
+    return MicroBatch(own, Rows(settings.training.seed, images, batch, number, len(own)))
 
 
 def term_gradients(settings: list[str], resolution: int, fade: float) -> dict[str, Tensor]:
@@ -93,23 +84,22 @@ def term_gradients(settings: list[str], resolution: int, fade: float) -> dict[st
     for queue in networks.queues.values():
         keys = torch.randn(24, queue.keys.shape[1], generator=generator, dtype=torch.float64)
         queue.push(torch.nn.functional.normalize(keys, dim=1))  # type: ignore[operator]
-    micro = micro_batch(chosen, global_images(resolution, 0, torch.float64), 0, 0)
-    plain: Any = networks
-    step = KeepsTerms(chosen, networks, plain.autoencoder, plain.dual_encoder)
-    made: Generated = step._generate(micro, "generator")
-    step._kl("kl", made)
-    step._reconstruction_loss(micro, made)
-    if chosen.objective.adversarial:
-        with torch.no_grad():
-            fakes = step._generate(micro, "discriminator", network=True)
-        step._discriminator_loss(micro, fakes)
-        step._adversarial_loss(made)
-    if chosen.objective.contrastive:
-        step._instance_loss(micro, made, step._patch_location(0))
+    batch = chosen.training.phases[0].batch_size
+    micro = micro_batch(chosen, global_images(batch, resolution, 0, torch.float64), 0, 0)
+    step = TrainingStep(chosen, networks, {})
+    objective, updates = chosen.objective, []
+    if objective.adversarial:
+        updates.append(step.discriminator)
+    if objective.adversarial or not objective.contrastive:
+        updates.append(step.generator)
+    if objective.contrastive:
+        updates.append(step.contrastive)
     found = {}
-    for name, (value,) in step.terms.items():
-        if value.requires_grad:
-            found |= _gradients(name, value, networks)
+    for update in updates:
+        loss = update(networks, micro.images, step.noise(update, micro, 0))
+        for name, value in loss.terms.items():
+            if value.requires_grad:
+                found |= _gradients(name, value, networks)
     return found
 
 
@@ -129,24 +119,28 @@ def steps(settings: list[str], count: int) -> dict[str, Tensor]:
     """State after ``count`` steps under DeepSpeed, over the phases of the schedule."""
     chosen = config(settings)
     networks = Networks(chosen)
-    networks.equalize()
-    step = TrainingStep(
-        chosen,
-        networks,
-        Engine(networks.autoencoder, chosen.training),
-        Engine(networks.dual_encoder, chosen.training)
-        if chosen.objective.method != "vae"
-        else None,
-    )
+    ranks.equalize(networks)
+    step = TrainingStep(chosen, networks, build(networks.trained, chosen.training))
     images = 0
     for _ in range(count):
         stage = stage_at(chosen.training.phases, images)
         networks.grow_to(stage.phase.resolution, stage.fade)
         step([micro_batches(chosen, stage.phase.resolution, images)], images)
-        images += GLOBAL_BATCH
+        images += stage.phase.batch_size
     state = {name: value.clone() for name, value in networks.state_dict().items()}
-    moments = dict(saved_moments(step.autoencoder))
+    moments = dict(saved_moments(step.engines["autoencoder"]))
     return state | {f"moments/{name}": value for name, value in moments.items()}
+
+
+def stddev(count: int) -> dict[str, Tensor]:
+    """The minibatch statistic of ``count`` images over all ranks, and its two derivatives."""
+    generator = torch.Generator().manual_seed(0)
+    all_x = torch.randn(count, 3, 2, 2, generator=generator, dtype=torch.float64)
+    x = own_rows(all_x).clone().requires_grad_()
+    y = minibatch_stddev(x)
+    (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sin().sum(), x)
+    return {name: ranks.gather_rows(t) for name, t in (("y", y), ("1", first), ("2", second))}
 
 
 def own_rank() -> Tensor:

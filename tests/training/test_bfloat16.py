@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcvae.models.normalization import normalize_spectrum
 from dcvae.objective.instance import instance_logits
-from dcvae.training.networks import Networks
 from dcvae.training.step import TrainingStep
+from dcvae.updates import Networks
 from tests.training import tasks
+from tests.training.plain_engine import plain_engines
 from tests.training.pool import Pool
-from tests.training.test_plain_step import PlainEngine
 
 BFLOAT16 = "training.precision=bfloat16"
 BACKBONES = [
@@ -46,11 +46,7 @@ def one_step(settings: list[str]) -> tuple[TrainingStep, dict[str, set[torch.dty
     for queue in networks.queues.values():
         keys = torch.randn(24, queue.keys.shape[1], generator=generator)
         queue.push(torch.nn.functional.normalize(keys, dim=1))  # type: ignore[operator]
-    engines: Any = [
-        PlainEngine(network, config.training)
-        for network in (networks.autoencoder, networks.dual_encoder)
-    ]
-    step = TrainingStep(config, networks, *engines)
+    step = TrainingStep(config, networks, plain_engines(networks))
     with Watched() as watched:
         step([tasks.micro_batches(config, phase.resolution, 0)], 0)
     return step, watched.seen
@@ -58,8 +54,7 @@ def one_step(settings: list[str]) -> tuple[TrainingStep, dict[str, set[torch.dty
 
 def everything_that_stays(step: TrainingStep) -> Iterator[tuple[str, Tensor]]:
     yield from step.networks.state_dict().items()
-    for engine in (step.autoencoder, step.dual_encoder):
-        assert engine is not None
+    for engine in step.engines.values():
         for parameter, state in engine.adam.state.items():
             yield "a moment", state["exp_avg_sq"]
             yield "a parameter", parameter

@@ -10,10 +10,10 @@ from torch import Tensor
 from dcvae.errors import UserError
 from dcvae.storage import open_storage
 from dcvae.training import checkpoint
-from dcvae.training.engines import Engine
+from dcvae.training.engines import build
 from dcvae.training.moments import saved_moments
-from dcvae.training.networks import Networks
 from dcvae.training.step import TrainingStep
+from dcvae.updates import Networks
 from tests.training import tasks
 from tests.training.pool import Pool
 
@@ -26,13 +26,10 @@ def train_and_save(settings: list[str], folder: str, first: int, last: int) -> d
     if saved:
         networks.load_state_dict(saved.networks)
         networks.autoencoder.resolution = 8
-    engines = {
-        "autoencoder": Engine(networks.autoencoder, chosen.training),
-        "dual_encoder": Engine(networks.dual_encoder, chosen.training),
-    }
+    engines = build(networks.trained, chosen.training)
     if saved:
         checkpoint.restore(saved, engines)
-    step = TrainingStep(chosen, networks, engines["autoencoder"], engines["dual_encoder"])
+    step = TrainingStep(chosen, networks, engines)
     networks.grow_to(8, 1.0)
     for i in range(first, last):
         step([tasks.micro_batches(chosen, 8, i * 16)], i * 16)

@@ -3,41 +3,16 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.plain import PlainStep
-from dcvae.config import TrainingConfig
 from dcvae.presets import configure
-from dcvae.training.engines import PartAdam
-from dcvae.training.networks import Networks
 from dcvae.training.randomness import Rows
 from dcvae.training.step import MicroBatch, TrainingStep
+from dcvae.updates import Networks
+from tests.training.plain_engine import plain_engines
 
 BATCH = 4
-
-
-class PlainEngine:
-    """What an engine does, without DeepSpeed, which does not reduce float64 gradients."""
-
-    def __init__(self, network: Any, training: TrainingConfig) -> None:
-        self.network = network
-        self.adam = PartAdam(
-            network.parts(),
-            lr=training.learning_rate,
-            betas=training.adam_betas,
-            eps=training.adam_eps,
-        )
-
-    def __call__(self, *inputs: Any) -> Any:
-        return self.network(*inputs)
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
-    def step(self, active: set[str]) -> None:
-        self.adam.active = active
-        self.adam.step()
-        self.adam.zero_grad()
 
 
 def networks(settings: list[str]) -> Networks:
@@ -49,10 +24,7 @@ def test_two_iterations_end_in_the_same_weights() -> None:
     fast, plain = networks(settings), networks(settings)
     start = {name: value.clone() for name, value in fast.state_dict().items()}
     training: Any = fast.config.training
-    engines: list[Any] = [
-        PlainEngine(network, training) for network in (fast.autoencoder, fast.dual_encoder)
-    ]
-    fast_step = TrainingStep(fast.config, fast, *engines)
+    fast_step = TrainingStep(fast.config, fast, plain_engines(fast))
     plain_step = PlainStep(plain.config, plain)
     images = 0
     for _ in range(2):
@@ -75,28 +47,22 @@ def test_two_iterations_end_in_the_same_weights() -> None:
 
 
 def test_nothing_is_differentiated_that_is_not_used() -> None:
-    """No gradient work for the autoencoder in D's phase, nor for D's weights in the generator's."""
+    """None for the autoencoder in the update of D, nor for the weights of D in the generator's."""
     nets = Networks(configure("cifar10", ["model.decoder_width=8", "model.encoder_width=8"]))
     seen: list[tuple[str, str]] = []
-    now = {"phase": ""}
+    now = {"update": ""}
 
     def watch(owner: str, module: nn.Module) -> None:
         for parameter in module.parameters():
-            parameter.register_hook(lambda g, owner=owner: seen.append((now["phase"], owner)))
+            parameter.register_hook(lambda g, owner=owner: seen.append((now["update"], owner)))
 
     watch("autoencoder", nets.autoencoder)
-    watch("dual_encoder", nets.dual_encoder)
-    training = nets.config.training
-    pair: list[Any] = [PlainEngine(n, training) for n in (nets.autoencoder, nets.dual_encoder)]
-    step = TrainingStep(nets.config, nets, *pair)
+    watch("dual_encoder", nets.discriminator)
+    step = TrainingStep(nets.config, nets, plain_engines(nets))
     micro = [MicroBatch(torch.rand(4, 3, 32, 32) * 2 - 1, Rows(0, 0, 4, 0, 4))]
-    for phase, run in (
-        ("discriminator", lambda: step._discriminator_phase(micro)),
-        ("generator", lambda: step._generator_phase(micro)),
-        ("contrastive", lambda: step._contrastive_phase(micro, 0)),
-    ):
-        now["phase"] = phase
-        run()
+    for update in (step.discriminator, step.generator, step.contrastive):
+        now["update"] = update.name
+        step.update(update, micro, 0)
     assert set(seen) == {
         ("discriminator", "dual_encoder"),
         ("generator", "autoencoder"),

@@ -44,12 +44,38 @@ def test_batch_norm_is_over_the_images_of_all_ranks(pool: Pool, world_size: int)
         assert_equal(found, one, atol=1e-12)
 
 
+@pytest.mark.parametrize(("world_size", "count"), [(2, 4), (2, 12), (4, 8), (4, 12)])
+def test_groups_of_the_minibatch_statistic_may_lie_on_several_ranks(
+    pool: Pool, world_size: int, count: int
+) -> None:
+    (one,) = pool.run(1, tasks.stddev, count)
+    for found in pool.run(world_size, tasks.stddev, count):
+        assert_equal(found, one, atol=1e-12)
+
+
+@pytest.mark.parametrize(("world_size", "batch"), [(2, 4), (4, 8), (4, 12)])
+def test_gradient_of_every_term_with_a_share_of_two_or_three_images(
+    pool: Pool, world_size: int, batch: int
+) -> None:
+    phases = PHASES.replace(":16}", f":{batch}}}")
+    settings = ["objective.gan_loss=wgan_gp", phases]
+    (one,) = pool.run(1, tasks.term_gradients, settings, 8, 0.4)
+    for found in pool.run(world_size, tasks.term_gradients, settings, 8, 0.4):
+        assert_equal(found, one, atol=1e-12)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_steps_with_a_share_of_two_images(pool: Pool, stage: int) -> None:
+    check_steps(pool, [PHASES.replace(":16}", ":4}"), f"training.zero_stage={stage}"], count=6)
+
+
 EXPECTED_TERMS = {
     "vae": {"kl", "pixel"},
     "vae_gan": {"kl", "feature", "gan_discriminator", "gradient_penalty", "gan_generator"},
-    "vae_contrastive": {"kl", "instance_low", "instance_high", "instance_patch"},
+    "vae_contrastive": {"kl_contrastive", "instance_low", "instance_high", "instance_patch"},
     "dcvae": {
         "kl",
+        "kl_contrastive",
         "gan_discriminator",
         "gradient_penalty",
         "gan_generator",
@@ -106,7 +132,7 @@ float32 rounds to about 1e-3, and steps of 1e-3 make thirtyfold of a difference 
 
 
 def fresh(settings: list[str]) -> dict[str, Tensor]:
-    from dcvae.training.networks import Networks
+    from dcvae.updates import Networks
 
     return Networks(tasks.config(settings)).autoencoder.state_dict(prefix="autoencoder.")
 

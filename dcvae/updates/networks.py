@@ -1,16 +1,15 @@
 """Everything that learns or remembers in a run: the networks, their averages and the negatives."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from dcvae.config import Config
-from dcvae.models import DCVAE, build_dual_encoder
+from dcvae.models import DCVAE, DualEncoder, build_dual_encoder
 from dcvae.models.recomputing import recompute_from
 from dcvae.objective.negatives import NegativeQueue
-from dcvae.training import ranks
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -18,36 +17,71 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 class Networks(nn.Module):
     """The autoencoder, its average, the dual encoder, its momentum copy and the negative queues.
 
-    Built from ``config.training.seed`` alone, so that all ranks start equal. ``vae`` has no dual
-    encoder; only the contrastive methods have keys and queues.
+    Built from ``config.training.seed`` alone, so that all ranks start equal, and as much as the
+    method needs: ``vae`` has no dual encoder; only the contrastive methods have keys and queues.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        objective = config.objective
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             self.autoencoder = DCVAE(config)
-            self.dual_encoder = build_dual_encoder(config.model)
+            self.dual_encoder = build_dual_encoder(config.model) if objective.uses_d else None
+            """D; none for ``vae``."""
         recompute_from(self, config.training.checkpoint_activations_from)
         self.averaged = _frozen_copy(self.autoencoder).eval()
         """ᾱ: the moving average of encoder and decoder, which snapshots hold."""
-        self.key_encoder = _frozen_copy(self.dual_encoder)
-        """The momentum copy of D that makes keys (He et al., 2020)."""
+        self.key_encoder = _frozen_copy(self.discriminator) if objective.contrastive else None
+        """The momentum copy of D that makes keys (He et al., 2020); none without Eq. 6."""
         self.queues = nn.ModuleDict()
-        if config.objective.contrastive:
+        if objective.contrastive:
             dims = {"low": config.model.embedding_dim, "high": config.model.embedding_dim}
-            if config.objective.local_patches_after is not None:
-                dims["patch"] = self.dual_encoder.patch_dim
+            if objective.local_patches_after is not None:
+                dims["patch"] = self.discriminator.patch_dim
             self.queues = nn.ModuleDict(
-                {name: NegativeQueue(config.objective.negatives, d) for name, d in dims.items()}
+                {name: NegativeQueue(objective.negatives, d) for name, d in dims.items()}
             )
+
+    @property
+    def discriminator(self) -> DualEncoder:
+        """D, for methods that have it."""
+        assert self.dual_encoder is not None, f"{self.config.objective.method} has no D"
+        return self.dual_encoder
+
+    @property
+    def at(self) -> tuple[int, float]:
+        """The resolution at work (pixels) and the weight of its newest layers (0 to 1)."""
+        return self.autoencoder.resolution, self.autoencoder.fade
+
+    @property
+    def trained(self) -> dict[str, nn.Module]:
+        """The networks with an optimizer, by name."""
+        found = {"autoencoder": self.autoencoder, "dual_encoder": self.dual_encoder}
+        return {name: network for name, network in found.items() if network is not None}
+
+    def keys_of(self, *inputs: Any) -> Any:
+        """What the momentum copy of D makes of its ``inputs``; as D is called."""
+        assert self.key_encoder is not None, "keys are for the contrastive methods"
+        return self.key_encoder(*inputs)
+
+    def negatives(self, layer: str) -> Tensor:
+        """The keys of earlier images at a contrasted layer: [K, E], K ≥ 0."""
+        return self._queue(layer).valid()
+
+    def push(self, layer: str, all_keys: Tensor) -> None:
+        """Remember the keys of all ranks' images, [M, E] in rank order, as negatives."""
+        self._queue(layer).push(all_keys)
+
+    def _queue(self, layer: str) -> NegativeQueue:
+        return cast(NegativeQueue, self.queues[layer])
 
     def grow_to(self, resolution: int, fade: float) -> None:
         """Set the resolution at work; the keys of another resolution are forgotten."""
         if resolution != self.autoencoder.resolution:
-            for queue in self.queues.values():
-                queue.clear()  # type: ignore[operator]
+            for layer in self.queues:
+                self._queue(layer).clear()
         self.autoencoder.grow_to(resolution, fade)
         self.averaged.grow_to(resolution, fade)
 
@@ -65,7 +99,8 @@ class Networks(nn.Module):
     @torch.no_grad()
     def update_keys(self) -> None:
         """θ_k ← m·θ_k + (1 − m)·θ_q before keys are made (He et al., 2020, Eq. 2)."""
-        _lerp(self.key_encoder, self.dual_encoder, 1 - self.config.objective.key_momentum)
+        assert self.key_encoder is not None
+        _lerp(self.key_encoder, self.discriminator, 1 - self.config.objective.key_momentum)
 
     @torch.no_grad()
     def non_finite(self) -> str | None:
@@ -76,12 +111,6 @@ class Networks(nn.Module):
         )
         bad = (~largest.isfinite()).nonzero().flatten().tolist()
         return list(floats)[bad[0]] if bad else None
-
-    def equalize(self) -> None:
-        """Make every rank equal to rank 0; DeepSpeed itself sends parameters only."""
-        state: list[Tensor] = [*self.parameters(), *self.buffers()]
-        with torch.no_grad():
-            ranks.broadcast(state)
 
 
 def _frozen_copy(module: ModuleT) -> ModuleT:

@@ -1,0 +1,56 @@
+"""What goes into an update beside networks and images, and what comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from dcvae.updates.networks import Networks
+
+Terms = dict[str, Tensor]
+"""Scalars by name, before their weights."""
+Forward = Callable[..., Any]
+"""How a network is called for a backward pass: as itself, or through an engine around it."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random numbers of an update on N images, rows of a global batch."""
+
+    posterior: Tensor
+    """ε of z = μ + σ·ε, [N, latent_dim], standard normal."""
+    prior: Tensor | None = None
+    """Latents of samples, [M, latent_dim], standard normal; where Eq. 4 needs them."""
+    mixtures: Tensor | None = None
+    """Places between real images and fakes, [N] in [0, 1]; where the gradient is penalised."""
+    first: int = 0
+    """Number in the global batch of the first of the N images."""
+    patch: tuple[int, int] | None = None
+    """Row and column of the local patch (4.1), equal for all images; none: no local patch."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What an update minimises."""
+
+    value: Tensor
+    """Scalar, with gradient: the weighted sum of the terms."""
+    terms: Terms
+    """Its terms before their weights, and what else is worth knowing, such as accuracies."""
+    keys: dict[str, Tensor] = field(default_factory=dict)
+    """Keys of these images by contrasted layer, [N, E] each, for the queues of negatives."""
+
+
+class Update(Protocol):
+    """One of the three: :class:`DiscriminatorUpdate` and its siblings."""
+
+    @property
+    def name(self) -> str:
+        """``discriminator``, ``generator`` or ``contrastive``."""
+
+    def __call__(self, networks: Networks, images: Tensor, noise: Noise) -> Loss:
+        """The loss on ``images`` [N, C, r, r] in [-1, 1], mirrored and faded, and ``noise``."""
+
+    def trains(self, networks: Networks) -> dict[str, set[str]]:
+        """The parts that the loss is minimised by: network → parts at work."""

@@ -1,0 +1,39 @@
+"""Engines without DeepSpeed, which does not reduce float64 gradients."""
+
+from typing import Any
+
+from torch import Tensor
+
+from dcvae.config import TrainingConfig
+from dcvae.training.engines import PartAdam
+from dcvae.updates import Networks
+
+
+class PlainEngine:
+    """What an engine does, on one rank."""
+
+    def __init__(self, network: Any, training: TrainingConfig) -> None:
+        self.network = network
+        self.adam = PartAdam(
+            network.parts(),
+            lr=training.learning_rate,
+            betas=training.adam_betas,
+            eps=training.adam_eps,
+        )
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.network(*inputs)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def step(self, active: set[str]) -> None:
+        self.adam.active = active
+        self.adam.step()
+        self.adam.zero_grad()
+
+
+def plain_engines(networks: Networks) -> Any:
+    """An engine for each network that is trained."""
+    training = networks.config.training
+    return {name: PlainEngine(network, training) for name, network in networks.trained.items()}
