@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench manifests minikube minikube-down lock clean environment chromium prometheus
+.PHONY: help demo test lint bench settings manifests minikube minikube-down lock clean environment chromium prometheus
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,6 +29,9 @@ bench: environment ## how fast the parts are on this machine: step, scaling, str
 
 manifests: environment ## all pipelines as Kubernetes resources in build/manifests
 	@$(BIN)/python -m pipelines.kubeflow.manifests build/manifests
+
+settings: environment ## docs/settings.md from the settings and variables in the code
+	@$(BIN)/python -m dcvae.config.reference docs/settings.md
 
 minikube: environment ## a small cluster on this machine, and the digits pipeline run on it
 	@k8s/minikube.sh up

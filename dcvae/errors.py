@@ -1,5 +1,7 @@
 """The one exception that means: the input is wrong, and this is what to do about it."""
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Bad input, a missing object or an impossible combination.
@@ -7,3 +9,13 @@ class UserError(Exception):
     The message is one sentence that names what is wrong and what to do. The command line prints
     it as ``error: …`` and exits with code 2.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The part of a message that names what is close to ``name``, or nothing."""
+    from difflib import get_close_matches
+
+    known = list(known)
+    ends = [each for each in known if each.endswith(f".{name}")]
+    close = ends or get_close_matches(name, known, n=3)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -1,6 +1,5 @@
 """Named configurations: the experiments of the paper, and small ones for a laptop and for tests."""
 
-from difflib import get_close_matches
 from typing import Literal
 
 from dcvae.config import (
@@ -11,11 +10,11 @@ from dcvae.config import (
     TrainingConfig,
     apply_settings,
 )
-from dcvae.errors import UserError
+from dcvae.errors import UserError, did_you_mean
 
 # Karras et al., 2018, A.1: each resolution is faded in over 800k images and then trained for 800k.
 FADE = STABLE = 800_000
-# Images a step, by resolution, of their eight-GPU training.
+# Images per step, by resolution, of their eight-GPU training.
 BATCH = {4: 512, 8: 256, 16: 128, 32: 64}
 
 
@@ -133,7 +132,6 @@ def configure(preset: str, settings: list[str] | None = None) -> Config:
     Raises UserError for a preset that does not exist, an unknown key or an impossible value.
     """
     if preset not in PRESETS:
-        close = get_close_matches(preset, PRESETS, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UserError(f"there is no preset {preset!r}{hint}; use one of: {', '.join(PRESETS)}")
+        close = did_you_mean(preset, PRESETS)
+        raise UserError(f"there is no preset {preset!r}{close}; use one of: {', '.join(PRESETS)}")
     return apply_settings(PRESETS[preset], settings or [])

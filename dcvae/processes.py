@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-PARENT_VARIABLE = "DCVAE_PARENT_PID"
-RUN_VARIABLE = "DCVAE_RUN_PID"
+from dcvae.environment import PARENT_PID, RUN_PID
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _WATCH_SECONDS = 0.2
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 
 def parent_environment() -> dict[str, str]:
     """Variables for a child that calls ``die_with_parent``: which process its parent is."""
-    return {PARENT_VARIABLE: str(os.getpid())}
+    return {PARENT_PID: str(os.getpid())}
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -37,14 +37,14 @@ def die_with_parent(parent: int | None = None) -> None:
     (``parent_environment``).
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    expected = parent or int(os.environ.get(PARENT_VARIABLE) or 0)
+    expected = parent or int(os.environ.get(PARENT_PID) or 0)
     if expected and os.getppid() != expected:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run_environment() -> dict[str, str]:
     """Variables for processes below this one that call ``die_with_run``."""
-    return {RUN_VARIABLE: f"{os.getpid()}:{_started(os.getpid())}"}
+    return {RUN_PID: f"{os.getpid()}:{_started(os.getpid())}"}
 
 
 def die_with_run() -> None:
@@ -53,7 +53,7 @@ def die_with_run() -> None:
     For processes with something else between them and the run, such as the shell that a local
     pipeline starts its steps through.
     """
-    pid, _, started = os.environ.get(RUN_VARIABLE, "").partition(":")
+    pid, _, started = os.environ.get(RUN_PID, "").partition(":")
     if not pid:
         return
 

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from dcvae import processes
+from dcvae.environment import LOGS
 from dcvae.errors import UserError
 from dcvae.progress import duration
 from dcvae.storage import NotFound, open_storage, split_uri
@@ -73,7 +74,7 @@ def _environment(storage: str) -> Iterator[None]:
     """The variables that steps inherit, and a server behind ``storage`` if it is a bucket."""
     scheme, bucket, _ = split_uri(storage)
     os.environ.update(processes.run_environment())
-    os.environ["DCVAE_LOGS"] = str((HOME / "logs").absolute())
+    os.environ[LOGS] = str((HOME / "logs").absolute())
     if scheme != "s3":
         with _ending_steps(set()):
             yield

@@ -59,7 +59,7 @@ def test_imports_go_one_way(path: Path) -> None:
 
 
 ROOMS = (
-    {"errors", "version"},
+    {"errors", "environment", "version"},
     {"messages", "processes", "pictures"},
     {"progress", "config", "storage", "latent"},
     {"presets", "objective", "shards"},

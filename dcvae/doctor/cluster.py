@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcvae.doctor.finding import Finding
+from dcvae.environment import TRAINING_QUEUE, TRAINING_RUNTIME
 from dcvae.errors import UserError
 from dcvae.launch.cluster import GROUP, PLURAL, VERSION, connect, inside, message
-from dcvae.launch.trainjob import QUEUE_VARIABLE
 
 STEPS_ACCOUNT = "pipeline-runner"
 """Service account of the steps of Kubeflow Pipelines, in its own namespace."""
@@ -76,7 +76,7 @@ def _kinds(api: Any, where: str) -> Iterator[Finding]:
     from kubernetes import client
 
     custom = client.CustomObjectsApi(api)
-    queued = bool(os.environ.get(QUEUE_VARIABLE))
+    queued = bool(os.environ.get(TRAINING_QUEUE))
     wanted = (
         ("trainer", GROUP, VERSION, PLURAL, True, "Kubeflow Trainer 2.3"),
         ("jobset", "jobset.x-k8s.io", "v1alpha2", "jobsets", True, "JobSet (a part of Trainer)"),
@@ -103,7 +103,7 @@ def _objects(api: Any, where: str) -> Iterator[Finding]:
     core, custom = client.CoreV1Api(api), client.CustomObjectsApi(api)
     config = _found(core.read_namespaced_config_map, "dcvae-cluster", where)
     data = (config.data or {}) if config else {}
-    runtime = data.get("DCVAE_TRAINING_RUNTIME", "dcvae")
+    runtime = data.get(TRAINING_RUNTIME, "dcvae")
     account = _account(core, where)
     home = where if account == STEPS_ACCOUNT else _KUBEFLOW
 

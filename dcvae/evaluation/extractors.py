@@ -21,6 +21,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
+from dcvae.environment import INCEPTION_WEIGHTS
 from dcvae.errors import UserError
 from dcvae.evaluation.weights import as_state, digest, find_weights, read_weights
 
@@ -31,11 +32,10 @@ NAMES = (EFFICIENTNET, INCEPTION)
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_PREFIX = "6726825d"
-INCEPTION_VARIABLE = "DCVAE_INCEPTION_WEIGHTS"
 _NEEDED = (
     f"the extractor {INCEPTION} needs the file {INCEPTION_FILE} (from the releases of the GitHub "
     f"project toshas/torch-fidelity); put it there, or give its path or URI with --weights or in "
-    f"{INCEPTION_VARIABLE}; the extractor {EFFICIENTNET} needs no file"
+    f"{INCEPTION_WEIGHTS}; the extractor {EFFICIENTNET} needs no file"
 )
 
 
@@ -95,7 +95,7 @@ class InceptionV3(FeatureExtractorInceptionV3):  # type: ignore[misc]
         sha256_prefix: str = INCEPTION_SHA256_PREFIX,
         **_: Any,
     ) -> None:
-        place = find_weights(feature_extractor_weights_path, INCEPTION_VARIABLE, INCEPTION_FILE)
+        place = find_weights(feature_extractor_weights_path, INCEPTION_WEIGHTS, INCEPTION_FILE)
         content = read_weights(place, sha256_prefix, _NEEDED)
         # The parent reads its file with full unpickling: it gets one that we just wrote.
         with tempfile.TemporaryDirectory() as folder:

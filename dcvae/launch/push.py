@@ -5,10 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-GATEWAY_VARIABLE = "DCVAE_PUSHGATEWAY"
-"""Address of a Pushgateway; nothing is pushed without."""
-PIPELINE_VARIABLE = "DCVAE_PIPELINE"
-STEP_VARIABLE = "DCVAE_STEP"
+from dcvae.environment import PIPELINE, PUSHGATEWAY, STEP
+
 _JOB = "dcvae-steps"
 _TIMEOUT = 5
 _COUNTED = {
@@ -25,7 +23,7 @@ def pushing() -> Iterator[None]:
     Numbers of the same step of the same pipeline replace those of its last run. A gateway that
     does not answer costs a warning and a few seconds.
     """
-    gateway = os.environ.get(GATEWAY_VARIABLE)
+    gateway = os.environ.get(PUSHGATEWAY)
     if not gateway:
         yield
         return
@@ -48,7 +46,7 @@ def _push(gateway: str, seconds: float, succeeded: bool) -> None:
     for name, (counter, description) in _COUNTED.items():
         gauge = Gauge(f"dcvae_task_{name}", description, registry=own)
         gauge.set(REGISTRY.get_sample_value(counter) or 0)
-    names = {"pipeline": PIPELINE_VARIABLE, "step": STEP_VARIABLE}
+    names = {"pipeline": PIPELINE, "step": STEP}
     group = {label: os.environ.get(variable, "unknown") for label, variable in names.items()}
     try:
         push_to_gateway(gateway, _JOB, own, group, timeout=_TIMEOUT)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcvae.config import Config, apply_settings
+from dcvae.environment import METRICS_PORT
 from dcvae.errors import UserError
 from dcvae.launch.local import LocalRanks
 from dcvae.launch.starter import Starter
@@ -16,9 +17,6 @@ from dcvae.storage import join, open_storage
 
 if TYPE_CHECKING:
     from dcvae.shards.manifest import Manifest
-
-METRICS_VARIABLE = "DCVAE_METRICS_PORT"
-"""Port of a node's first rank for Prometheus, where the configuration names none."""
 
 
 def default_ranks() -> int:
@@ -105,7 +103,7 @@ def check(
 
 def _measured(config: Config) -> Config:
     """``config`` with the metrics port that the environment names, unless it has one."""
-    port = os.environ.get(METRICS_VARIABLE)
+    port = os.environ.get(METRICS_PORT)
     if not port or config.training.metrics_port is not None:
         return config
     return apply_settings(config, [f"training.metrics_port={port}"])

@@ -12,6 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dcvae.environment import (
+    RANKS_PER_NODE,
+    TRAINING_DEADLINE_SECONDS,
+    TRAINING_QUEUE,
+    TRAINING_RUNTIME,
+    TRAINING_START_SECONDS,
+)
 from dcvae.errors import UserError
 from dcvae.launch.cluster import GROUP, VERSION, Cluster, Taken
 from dcvae.launch.follow import Follower
@@ -19,11 +26,6 @@ from dcvae.launch.starter import RankError
 from dcvae.messages import Progress
 from dcvae.processes import stopping_on_sigterm
 
-RUNTIME_VARIABLE = "DCVAE_TRAINING_RUNTIME"
-RANKS_PER_NODE_VARIABLE = "DCVAE_RANKS_PER_NODE"
-DEADLINE_VARIABLE = "DCVAE_TRAINING_DEADLINE_SECONDS"
-START_VARIABLE = "DCVAE_TRAINING_START_SECONDS"
-QUEUE_VARIABLE = "DCVAE_TRAINING_QUEUE"
 _DIGEST = "dcvae.dev/arguments"
 _WEEK = 7 * 24 * 3600
 _CLEANING = 20.0
@@ -38,10 +40,10 @@ def cluster_ranks(out: str, nproc: int) -> "TrainJob | None":
     Raises:
         UserError: the ranks do not fill whole nodes.
     """
-    runtime = os.environ.get(RUNTIME_VARIABLE)
+    runtime = os.environ.get(TRAINING_RUNTIME)
     if not runtime:
         return None
-    per_node = min(nproc, int(os.environ.get(RANKS_PER_NODE_VARIABLE, "1")))
+    per_node = min(nproc, int(os.environ.get(RANKS_PER_NODE, "1")))
     if nproc % per_node:
         raise UserError(f"{nproc} ranks do not fill nodes of {per_node}; use a multiple")
     return TrainJob(
@@ -49,8 +51,8 @@ def cluster_ranks(out: str, nproc: int) -> "TrainJob | None":
         runtime=runtime,
         nodes=nproc // per_node,
         per_node=per_node,
-        deadline=int(os.environ.get(DEADLINE_VARIABLE, _WEEK)),
-        start_within=float(os.environ.get(START_VARIABLE, 3600)),
+        deadline=int(os.environ.get(TRAINING_DEADLINE_SECONDS, _WEEK)),
+        start_within=float(os.environ.get(TRAINING_START_SECONDS, 3600)),
     )
 
 
@@ -99,7 +101,7 @@ class TrainJob:
             "labels": {"app.kubernetes.io/name": "dcvae", "app.kubernetes.io/component": "train"},
             "annotations": {_DIGEST: hashlib.sha256(repr(list(arguments)).encode()).hexdigest()},
         }
-        if queue := os.environ.get(QUEUE_VARIABLE):
+        if queue := os.environ.get(TRAINING_QUEUE):
             metadata["labels"]["kueue.x-k8s.io/queue-name"] = queue
         pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
         if pod and uid:

@@ -21,8 +21,8 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
+from dcvae.environment import S3
 from dcvae.errors import UserError
-from dcvae.storage.s3_client import OWN_VARIABLES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -64,7 +64,7 @@ class EmbeddedS3:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
-            **dict.fromkeys(OWN_VARIABLES, ""),
+            **dict.fromkeys(S3.values(), ""),
             "NO_PROXY": ",".join(host for host in exempt if host),
         }
 

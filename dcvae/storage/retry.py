@@ -10,6 +10,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from urllib3 import exceptions as urllib3
 
+from dcvae.environment import STORAGE_FIRST_PATIENCE, STORAGE_PATIENCE
 from dcvae.errors import UserError
 from dcvae.storage.metrics import ERRORS, REQUESTS, RETRIES
 
@@ -77,8 +78,8 @@ class Patience:
     """
 
     def __init__(self) -> None:
-        self.first = seconds("DCVAE_STORAGE_FIRST_PATIENCE", 12)
-        self.patience = seconds("DCVAE_STORAGE_PATIENCE", 120)
+        self.first = seconds(STORAGE_FIRST_PATIENCE, 12)
+        self.patience = seconds(STORAGE_PATIENCE, 120)
         self.answered = False
 
     def __call__(self, operation: str, attempt: Callable[[int], T]) -> T:

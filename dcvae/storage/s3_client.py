@@ -9,19 +9,15 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
+from dcvae.environment import S3, STORAGE_FIRST_PATIENCE, STORAGE_PATIENCE, STORAGE_TIMEOUT
 from dcvae.errors import UserError
 from dcvae.storage.retry import Patience, seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_OWN = "DCVAE_S3_"
-"""Of variables that stand before their namesakes in AWS_, for a process whose surroundings mean
-another storage by those, as Kubeflow's launcher does in the steps of a pipeline."""
-_KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
-OWN_VARIABLES = tuple(f"{_OWN}{key}" for key in _KEYS)
 _SETTINGS = (
-    *OWN_VARIABLES,
+    *S3.values(),
     "AWS_ACCESS_KEY_ID",
     "AWS_CONFIG_FILE",
     "AWS_DEFAULT_REGION",
@@ -32,9 +28,9 @@ _SETTINGS = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_SHARED_CREDENTIALS_FILE",
-    "DCVAE_STORAGE_FIRST_PATIENCE",
-    "DCVAE_STORAGE_PATIENCE",
-    "DCVAE_STORAGE_TIMEOUT",
+    STORAGE_FIRST_PATIENCE,
+    STORAGE_PATIENCE,
+    STORAGE_TIMEOUT,
 )
 
 _DENIED = {
@@ -85,7 +81,7 @@ def _client() -> "S3Client":
             region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
             config=Config(
                 connect_timeout=5,
-                read_timeout=seconds("DCVAE_STORAGE_TIMEOUT", 15),
+                read_timeout=seconds(STORAGE_TIMEOUT, 15),
                 retries={"mode": "standard", "total_max_attempts": 1},  # see storage/retry.py
                 max_pool_connections=32,
                 signature_version="s3v4",
@@ -97,14 +93,16 @@ def _client() -> "S3Client":
 
 
 def _own(key: str) -> str | None:
-    return os.environ.get(_OWN + key) or None
+    return os.environ.get(S3[key]) or None
 
 
 def _credentials() -> tuple[str | None, str | None, str | None]:
     """Our own keys, both or none: never half of one identity and half of another."""
     key, secret = _own("ACCESS_KEY_ID"), _own("SECRET_ACCESS_KEY")
     if bool(key) != bool(secret):
-        raise UserError(f"{_OWN}ACCESS_KEY_ID and {_OWN}SECRET_ACCESS_KEY go together: set both")
+        raise UserError(
+            f"{S3['ACCESS_KEY_ID']} and {S3['SECRET_ACCESS_KEY']} go together: set both"
+        )
     return key, secret, _own("SESSION_TOKEN") if key else None
 
 

@@ -13,9 +13,10 @@ LAST_SCRAPE_SECONDS = 20
 
 def main(arguments: list[str] | None = None) -> int:
     """Train and return the exit code: 0 finished, 2 bad input, 75 restart me, 1 anything else."""
-    from dcvae.processes import PARENT_VARIABLE, die_with_parent
+    from dcvae.environment import PARENT_PID
+    from dcvae.processes import die_with_parent
 
-    if os.environ.get(PARENT_VARIABLE):
+    if os.environ.get(PARENT_PID):
         die_with_parent()
     parser = argparse.ArgumentParser(prog="python -m dcvae.training", description=__doc__)
     parser.add_argument("--config", required=True, help="the resolved configuration as JSON")

@@ -13,13 +13,11 @@ from components.register import register
 from components.shard import shard
 from components.shard_part import shard_part
 from components.train import train
+from dcvae import environment
 
 SECRET = "dcvae-storage"
 """Secret with the AWS_ variables of the storage; absent where the cloud gives an identity."""
-SECRET_KEYS = {
-    f"AWS_{key}": f"DCVAE_S3_{key}"
-    for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
-}
+SECRET_KEYS = {f"AWS_{key}": variable for key, variable in environment.S3.items()}
 """Its keys → the steps' variables. Not AWS_ there: Kubeflow's launcher, in the same container,
 would go to our storage for its own artifacts."""
 COMPONENT = "dcvae-step"
@@ -27,19 +25,22 @@ COMPONENT = "dcvae-step"
 CLUSTER = "dcvae-cluster"
 """ConfigMap of k8s/base that says how ranks are started."""
 CLUSTER_KEYS = (
-    "DCVAE_TRAINING_RUNTIME",
-    "DCVAE_RANKS_PER_NODE",
-    "DCVAE_TRAINING_DEADLINE_SECONDS",
-    "DCVAE_TRAINING_START_SECONDS",
+    environment.TRAINING_RUNTIME,
+    environment.RANKS_PER_NODE,
+    environment.TRAINING_DEADLINE_SECONDS,
+    environment.TRAINING_START_SECONDS,
 )
-OPTIONAL_CLUSTER_KEYS = ("DCVAE_TRAINING_QUEUE", "DCVAE_METRICS_PORT")
+OPTIONAL_CLUSTER_KEYS = (environment.TRAINING_QUEUE, environment.METRICS_PORT)
 
 GPU = "nvidia.com/gpu"
 RETRIES = 3
 RETRY_WINDOW = 2 * (RETRIES + 1) * 7 * 24 * 3600
 """Seconds from the start of a step's first try in which it may be tried again, after which any try
 is stopped: above what all tries of a training may take by k8s/base, queues included."""
-STORAGE_PATIENCE = {"DCVAE_STORAGE_FIRST_PATIENCE": "120", "DCVAE_STORAGE_PATIENCE": "1800"}
+STORAGE_PATIENCE = {
+    environment.STORAGE_FIRST_PATIENCE: "120",
+    environment.STORAGE_PATIENCE: "1800",
+}
 """Steps wait out an outage of the storage themselves: one that gives up ends its run."""
 
 EXTRACTOR = "efficientnet-lite0"
@@ -229,6 +230,10 @@ def prepare(task: Any, title: str, size: Size) -> None:
     kubernetes.add_pod_label(task, "app.kubernetes.io/component", COMPONENT)
     # How it went, for Prometheus: where to tell it is the cluster's to say, if it is wanted.
     name = Pipeline.get_default_pipeline().name
-    task.container_spec.env = {"DCVAE_STEP": title, "DCVAE_PIPELINE": name, **STORAGE_PATIENCE}
-    gateway = {"DCVAE_PUSHGATEWAY": "DCVAE_PUSHGATEWAY"}
+    task.container_spec.env = {
+        environment.STEP: title,
+        environment.PIPELINE: name,
+        **STORAGE_PATIENCE,
+    }
+    gateway = {environment.PUSHGATEWAY: environment.PUSHGATEWAY}
     kubernetes.use_config_map_as_env(task, CLUSTER, gateway, optional=True)

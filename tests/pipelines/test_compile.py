@@ -14,7 +14,7 @@ import yaml
 from kfp import components as kfp_components
 
 from components.base import IMAGE
-from dcvae.storage.s3_client import OWN_VARIABLES
+from dcvae.environment import S3
 from pipelines.command_line import main
 from pipelines.graphs.line import COMPONENT, GPU
 from pipelines.kubeflow.package import experiments
@@ -156,7 +156,7 @@ def test_the_clusters_launcher_keeps_its_own_storage(package: Path) -> None:
         (secret,) = platform[label]["secretAsEnv"]
         names = {each["secretKey"]: each["envVar"] for each in secret["keyToEnv"]}
         assert not [name for name in names.values() if name.startswith("AWS_")]
-        assert set(names.values()) == set(OWN_VARIABLES), "what dcvae.storage reads first"
+        assert set(names.values()) == set(S3.values()), "what dcvae.storage reads first"
         assert {name.removeprefix("DCVAE_S3_") for name in names.values()} == {
             key.removeprefix("AWS_") for key in names
         }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dcvae.environment import SOURCES
 from dcvae.errors import UserError
 from dcvae.sharding.sources.arrays import Idx
 from dcvae.sharding.sources.base import Item, Loaded, Source
@@ -37,7 +38,7 @@ class Published(NamedTuple):
 def sources_folder() -> Path:
     """Where published data sets are kept."""
     default = Path.home() / ".cache" / "dcvae" / "sources"
-    return Path(os.environ.get("DCVAE_SOURCES") or default)
+    return Path(os.environ.get(SOURCES) or default)
 
 
 def open_published(uri: str, name: str) -> Source:
@@ -58,7 +59,7 @@ def open_published(uri: str, name: str) -> Source:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{uri} is not in {root} and cannot be downloaded ({reason}): put "
-                f"{published.files} there, or set DCVAE_SOURCES to the folder that has it"
+                f"{published.files} there, or set {SOURCES} to the folder that has it"
             ) from error
     return published.open(uri, root, category)
 

@@ -1,0 +1,29 @@
+"""The typed configuration of a run: what it may contain, and what cannot be combined.
+
+A configuration is a preset plus settings (``section.key=value``), resolved once, saved beside the
+run and never changed afterwards. Unknown keys and impossible combinations are refused with one
+sentence. Each setting is a field with its description, its bounds and, where a resumed run may
+have another value, ``OPERATIONAL``; docs/settings.md is written from them.
+"""
+
+from dcvae.config.data import DataConfig
+from dcvae.config.model import STDDEV_GROUP, ModelConfig
+from dcvae.config.objective import ObjectiveConfig
+from dcvae.config.section import MIN_RESOLUTION
+from dcvae.config.settings import SETTINGS, apply_settings, parse_config
+from dcvae.config.training import Phase, TrainingConfig
+from dcvae.config.whole import Config
+
+__all__ = [
+    "MIN_RESOLUTION",
+    "SETTINGS",
+    "STDDEV_GROUP",
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "Phase",
+    "TrainingConfig",
+    "apply_settings",
+    "parse_config",
+]

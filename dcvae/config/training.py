@@ -1,0 +1,94 @@
+"""The schedule, the optimizer, and what is written when."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from dcvae.config.section import MIN_RESOLUTION, OPERATIONAL, Resolution, Section
+
+MAX_SEED = 2**63 - 1
+Interval = Annotated[int, Field(ge=1), OPERATIONAL]
+"""Images between two times that something is written."""
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""What a running mean keeps of itself at each update."""
+
+
+class Phase(Section):
+    """One stage of progressive growth, measured in real images shown to the model."""
+
+    resolution: Resolution
+    """Side of the images in pixels, a power of two."""
+    images: int = Field(ge=0)
+    """Images at full weight of this resolution."""
+    fade_images: int = Field(default=0, ge=0)
+    """Images during which this resolution is faded in, before ``images``."""
+    batch_size: int = Field(ge=1)
+    """Images per step, over all ranks."""
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        """A phase has images: ``images`` or ``fade_images`` is above 0."""
+        if self.images + self.fade_images == 0:
+            raise ValueError(
+                f"the phase at resolution {self.resolution} has no images; "
+                "give it some or remove it"
+            )
+        return self
+
+
+class TrainingConfig(Section):
+    """The schedule, the optimizer, and what is written when. Every interval is in images."""
+
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    """The schedule: what is trained at each resolution, in order of growth."""
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Decides the initial weights, the order of the images and all noise."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam's step size α, for all networks."""
+    adam_betas: tuple[Decay, Decay] = (0.0, 0.99)
+    """Adam's β₁ and β₂."""
+    adam_eps: float = Field(default=1e-8, gt=0)
+    """Adam's ε."""
+    discriminator_steps: int = Field(default=1, ge=1)
+    """Discriminator steps for each generator and contrastive step."""
+    generator_batch_ratio: int = Field(default=1, ge=1)
+    """Prior samples in a generator step, as a multiple of the batch."""
+    average_decay: Decay = 0.999
+    """Decay of the averaged weights, at each generator step."""
+    mirror: bool = False
+    """Flip half of the images left to right."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What convolutions and linear layers compute in; losses and weights stay in float32."""
+    accumulation: Annotated[int, OPERATIONAL] = Field(default=1, ge=1)
+    """Micro-batches whose gradients make one step."""
+    gradient_clipping: float = Field(default=0.0, ge=0)
+    """Norm that a gradient is scaled down to, for each network; 0: no clipping."""
+    zero_stage: Annotated[Literal[0, 1, 2], OPERATIONAL] = 0
+    """DeepSpeed's ZeRO: what ranks divide instead of each holding all of it; 0: nothing, 1: the
+    optimizer's moments, 2: the gradients too."""
+    checkpoint_activations_from: Annotated[int | None, OPERATIONAL] = Field(
+        default=None, ge=MIN_RESOLUTION
+    )
+    """Progressive GAN: blocks of this resolution (pixels) and above keep only their input and are
+    computed again for the gradient: less memory, more time, the same numbers; none: no block."""
+    log_images: Interval = 4_000
+    """Images between two lines of progress and of metrics.jsonl."""
+    sample_images: Interval = 100_000
+    """Images between two pictures of samples and reconstructions."""
+    checkpoint_images: Interval = 200_000
+    """Images between two checkpoints, from which a stopped run goes on."""
+    keep_checkpoints: Annotated[int, OPERATIONAL] = Field(default=3, ge=1)
+    """How many of the latest checkpoints are kept, besides the one at the end of each phase."""
+    snapshot_images: Interval = 1_000_000
+    """Images between two snapshots: averaged weights that can be loaded and evaluated."""
+    metrics_port: Annotated[int | None, OPERATIONAL] = Field(default=None, ge=0, le=65535)
+    """Prometheus port of a node's first rank, the next adds 1; 0: any free one; none: no server."""
+    log_communication: Annotated[bool, OPERATIONAL] = False
+    """Write what DeepSpeed's collectives cost into the run folder, with each checkpoint."""
+    profile_flops: Annotated[bool, OPERATIONAL] = False
+    """Write what each phase's first step computes into the run folder, by DeepSpeed's profiler."""
+
+    @property
+    def total_images(self) -> int:
+        """Real images of the whole schedule."""
+        return sum(p.images + p.fade_images for p in self.phases)

@@ -1,0 +1,137 @@
+"""Every environment variable of dcvae: what it means, who sets it, and its name, once."""
+
+from typing import Self
+
+USERS, CLUSTER, OURSELVES, DEVELOPERS = "users", "cluster", "dcvae itself", "developers"
+
+
+class Variable(str):
+    """The name of an environment variable; usable wherever a name is."""
+
+    meaning: str
+    default: str
+    set_by: str
+
+    def __new__(cls, name: str, set_by: str, meaning: str, default: str = "") -> Self:
+        """``default`` is what holds where it is not set, in words."""
+        variable = super().__new__(cls, name)
+        variable.set_by, variable.meaning, variable.default = set_by, meaning, default
+        return variable
+
+
+SOURCES = Variable(
+    "DCVAE_SOURCES",
+    USERS,
+    "Folder of published data sets (`torchvision:NAME`), in torchvision's layout.",
+    "`~/.cache/dcvae/sources`",
+)
+INCEPTION_WEIGHTS = Variable(
+    "DCVAE_INCEPTION_WEIGHTS",
+    USERS,
+    "Path or URI of the weights of the extractor inception-v3.",
+    "the file in torch hub's cache",
+)
+PERCEPTUAL_WEIGHTS = Variable(
+    "DCVAE_PERCEPTUAL_WEIGHTS",
+    USERS,
+    "Path or URI of the weights of the perceptual network.",
+    "the file in torch hub's cache",
+)
+S3 = {
+    key: Variable(
+        f"DCVAE_S3_{key}",
+        CLUSTER,
+        f"Stands before `AWS_{key}`, which Kubeflow's launcher in the same container reads too.",
+        f"`AWS_{key}`",
+    )
+    for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
+}
+STORAGE_FIRST_PATIENCE = Variable(
+    "DCVAE_STORAGE_FIRST_PATIENCE",
+    USERS,
+    "Seconds for which a storage that has not answered yet is tried again.",
+    "12; 120 in the steps of a pipeline",
+)
+STORAGE_PATIENCE = Variable(
+    "DCVAE_STORAGE_PATIENCE",
+    USERS,
+    "Seconds for which a storage that has answered once is tried again after a fault.",
+    "120; 1800 in the steps of a pipeline",
+)
+STORAGE_TIMEOUT = Variable(
+    "DCVAE_STORAGE_TIMEOUT",
+    USERS,
+    "Seconds without a byte from the storage after which a request is sent again.",
+    "15",
+)
+LOGS = Variable(
+    "DCVAE_LOGS",
+    USERS,
+    "Folder for the log files of ranks, which are then kept.",
+    "a temporary folder, removed after a training that went well",
+)
+METRICS_PORT = Variable(
+    "DCVAE_METRICS_PORT",
+    CLUSTER,
+    "Prometheus port of a node's first rank, where `training.metrics_port` is none.",
+    "no server",
+)
+TRAINING_RUNTIME = Variable(
+    "DCVAE_TRAINING_RUNTIME",
+    CLUSTER,
+    "TrainingRuntime by whose TrainJobs trainings run on the cluster.",
+    "ranks are started on this machine",
+)
+RANKS_PER_NODE = Variable(
+    "DCVAE_RANKS_PER_NODE", CLUSTER, "Ranks of a TrainJob in each pod: a node's GPUs.", "1"
+)
+TRAINING_DEADLINE_SECONDS = Variable(
+    "DCVAE_TRAINING_DEADLINE_SECONDS",
+    CLUSTER,
+    "Seconds after which a TrainJob is ended.",
+    "604800, a week",
+)
+TRAINING_START_SECONDS = Variable(
+    "DCVAE_TRAINING_START_SECONDS",
+    CLUSTER,
+    "Seconds within which all ranks of a TrainJob must have started.",
+    "3600",
+)
+TRAINING_QUEUE = Variable(
+    "DCVAE_TRAINING_QUEUE", CLUSTER, "Kueue's LocalQueue that TrainJobs wait in.", "no queue"
+)
+PUSHGATEWAY = Variable(
+    "DCVAE_PUSHGATEWAY",
+    CLUSTER,
+    "Address of a Pushgateway that each step reports to as it ends.",
+    "nothing is pushed",
+)
+PIPELINE = Variable("DCVAE_PIPELINE", OURSELVES, "The pipeline that a step belongs to.")
+STEP = Variable("DCVAE_STEP", OURSELVES, "The title of the step.")
+PARENT_PID = Variable(
+    "DCVAE_PARENT_PID", OURSELVES, "The process with which this one must end, by its number."
+)
+RUN_PID = Variable(
+    "DCVAE_RUN_PID", OURSELVES, "The local pipeline with which this process must end."
+)
+RANK_LOGS = Variable("DCVAE_RANK_LOGS", OURSELVES, "Folder for the logs of one start of ranks.")
+UI_PORT = Variable(
+    "DCVAE_UI_PORT",
+    DEVELOPERS,
+    "Port of this machine for the pages of the cluster that `make minikube` brings up.",
+    "8080",
+)
+CLUSTER_IMAGE = Variable(
+    "DCVAE_CLUSTER_IMAGE", DEVELOPERS, "Image that `pytest -m cluster` trains with."
+)
+TEST_OUTAGE = Variable(
+    "DCVAE_TEST_OUTAGE", DEVELOPERS, "Seconds of the storage outages that tests make.", "3 or 4"
+)
+TEST_RECORDS = Variable(
+    "DCVAE_TEST_RECORDS", DEVELOPERS, "Images of the test of the stream's memory.", "25000"
+)
+
+VARIABLES = (
+    *(value for value in dict(globals()).values() if isinstance(value, Variable)),
+    *S3.values(),
+)
