@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable
 
+from dcvae.terminal import one_line
+
 
 class UserError(Exception):
     """Bad input, a missing object or an impossible combination.
 
-    The message is one sentence that names what is wrong and what to do. The command line prints
-    it as ``error: …`` and exits with code 2.
+    The message is one sentence that names what is wrong and what to do; what it quotes is made
+    printable. The command line prints it as ``error: …`` and exits with code 2.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,9 +3,11 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TextIO
 
 from dcvae.messages import Progress
+from dcvae.terminal import printable
 
 OnProgress = Callable[[int, int | None, str], None]
 """Called with what is done, how much there is (None: unknown) and what is being done."""
@@ -44,7 +46,9 @@ class Lines:
         if due and done != self._told[1]:
             self._told = (now, done)
             line = f"{what}: {describe(done, total)}{self._left(now, done, total)}"
-            print(f"{line}  {detail}".rstrip(), file=self._out or sys.stdout, flush=True)
+            text = printable(f"{line}  {detail}".rstrip())
+            with suppress(OSError):  # a full disk behind the log must not end the work
+                print(text, file=self._out or sys.stdout, flush=True)
 
     def training(self, progress: Progress) -> None:
         """Tell what rank 0 of a training says."""

@@ -1,6 +1,7 @@
 """The ``dcvae`` command: verbs over the library, errors in one sentence, help that teaches."""
 
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from typer.exceptions import TyperException
 
 from dcvae.cli import data, latents, models, results, setup, training
 from dcvae.errors import UserError
+from dcvae.terminal import give_up, one_line, prepare_streams, printable, tell_warnings
 
 app = typer.Typer(
     name="dcvae",
@@ -54,7 +56,10 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 stopped."""
-    raise SystemExit(_run(arguments))
+    prepare_streams()
+    tell_warnings()
+    code = _run(arguments)
+    raise SystemExit(code if _written() else code or 2)
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -72,17 +77,39 @@ def _run(arguments: list[str] | None) -> int:
     except RankError as error:
         return _failed(str(error), 1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left; nothing more to say to it
+        give_up(sys.stdout)  # the reader of our output has left; nothing more to say to it
         return 1
+    except OSError as error:  # a folder that cannot be read, a file that cannot be written
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{where}{error.strerror or error}", 2)
+
+
+def _written() -> bool:
+    """Whether all that was printed has found its way out; what has not is told and dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up(sys.stdout)
+    except OSError as error:
+        give_up(sys.stdout)
+        _failed(f"what was asked for ended, but cannot be told here: {error.strerror}", 2)
+        return False
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            give_up(sys.stderr)
+    return True
 
 
 def _sentence(error: TyperException) -> str:
     """A usage error in the style of our own: lower case, no full stop, where to read on."""
-    message = error.format_message().rstrip(".") or "a verb is missing"
+    message = one_line(error.format_message()).rstrip(".") or "a verb is missing"
     path = getattr(getattr(error, "ctx", None), "command_path", "dcvae")
     return f"{message[0].lower()}{message[1:]}; see {path} --help"
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"error: {printable(message)}", file=sys.stderr, flush=True)
     return code

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import check_picture, progress_shown
+from dcvae.cli.show import MOST_IMAGES, MOST_SEED, check_picture, finite, progress_shown, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,7 +26,10 @@ def shard(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     max_bad_fraction: Annotated[
-        float, typer.Option(help="Fail when more than this part of the images is unusable.")
+        float,
+        typer.Option(
+            min=0, max=1, callback=finite, help="Fail when more than this part is unusable."
+        ),
     ] = 0.01,
     test: Annotated[
         float, typer.Option(help="Part held out for testing where the source has no test split.")
@@ -34,7 +37,9 @@ def shard(
     lossless: Annotated[
         bool, typer.Option("--lossless", help="PNG instead of JPEG from 256 pixels up.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes that decode and resize.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Processes that decode and resize.")
+    ] = 1,
 ) -> None:
     """Cut images into a shard set that trainings read, at every size up to the resolution.
 
@@ -51,7 +56,8 @@ def shard(
     from dcvae.sharding.shard import shard as write_shards
     from dcvae.shards.inspection import table
 
-    with progress_shown() as report:
+    stopped = f"what is cut is safe in {dest}; the same command goes on from there"
+    with progress_shown(stopped) as report:
         manifest = write_shards(
             source,
             dest,
@@ -66,26 +72,31 @@ def shard(
             progress=report,
         )
     samples = ", ".join(f"{manifest.samples(split):,} {split}" for split in manifest.splits)
-    print(f"{dest} holds {manifest.name}: {samples}\n\n{table(manifest)}")
+    say(f"{dest} holds {manifest.name}: {samples}\n\n{table(manifest)}")
 
 
 def inspect(
     uri: Annotated[str, typer.Argument(help="The shard set: a folder or s3:// prefix.")],
     out: Annotated[
-        Path | None, typer.Option(help="PNG file for random images; <name>.png by default.")
+        Path | None, typer.Option(help="PNG file for random images; by default there is none.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split to look at; the first one.")] = None,
     resolution: Annotated[
         int | None, typer.Option(help="Size to look at; the largest up to 128 by default.")
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-n", min=1, help="Random images.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other images.")] = 0,
+    samples: Annotated[
+        int, typer.Option("--samples", "-n", min=1, max=MOST_IMAGES, help="Random images.")
+    ] = 64,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Another seed, other images.")
+    ] = 0,
 ) -> None:
-    """Show what a shard set holds: a table, and random images as a PNG file.
+    """Show what a shard set holds: a table, and with --out random images as a PNG file.
 
     ```
+    dcvae inspect ./digits
     dcvae inspect s3://bucket/photos --out photos.png
-    dcvae inspect ./digits --split test --resolution 16 -n 16
+    dcvae inspect ./digits --out digits.png --split test --resolution 16 -n 16
     ```
     """
     from dcvae.pictures import png
@@ -93,18 +104,13 @@ def inspect(
     from dcvae.shards.manifest import load_manifest
     from dcvae.storage import open_storage
 
+    if out is not None:
+        check_picture(out)
     storage = open_storage(uri)
     manifest = load_manifest(storage)
     size = resolution or max((r for r in manifest.resolutions if r <= 128), default=None)
-    file = out or Path(f"{manifest.name}.png")
-    check_picture(file)
-    picture = contact_sheet(
-        storage,
-        manifest,
-        split or next(iter(manifest.splits)),
-        size or manifest.resolutions[0],
-        samples,
-        seed,
-    )
-    file.write_bytes(png(picture))
-    print(f"{table(manifest)}\n\n{file}")
+    looked_at = (split or next(iter(manifest.splits)), size or manifest.resolutions[0])
+    manifest.shards(*looked_at)  # refused before anything is written
+    if out is not None:
+        out.write_bytes(png(contact_sheet(storage, manifest, *looked_at, samples, seed)))
+    say(table(manifest) + (f"\n\n{out}" if out else ""))

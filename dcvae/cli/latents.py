@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dcvae.cli.models import Model, Out, check_images, read_images, write_sheet
-from dcvae.cli.show import check_picture
+from dcvae.cli.show import MOST_SEED, check_picture, finite
 from dcvae.errors import UserError
 
 Image = Annotated[Path, typer.Argument(help="An image file.")]
@@ -24,7 +24,9 @@ def interpolate(
     start: Image,
     end: Image,
     out: Out,
-    steps: Annotated[int, typer.Option(min=2, help="Images in the row, ends included.")] = 9,
+    steps: Annotated[
+        int, typer.Option(min=2, max=1_000, help="Images in the row, ends included.")
+    ] = 9,
 ) -> None:
     """Walk from one image to another in equal steps (Figure 5).
 
@@ -49,9 +51,10 @@ def mix(
     row: Annotated[list[Path], typer.Option(help="An image that begins a row; repeat.")],
     column: Annotated[list[Path], typer.Option(help="An image that heads a column; repeat.")],
     fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of the latent taken from the column.")
+        float,
+        typer.Option(min=0, max=1, callback=finite, help="Part of the latent from the column."),
     ] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Which part.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Which part.")] = 0,
 ) -> None:
     """Mix latents: each row's image with a random part of each column's (Figure 10).
 
@@ -83,7 +86,7 @@ def edit(
     ],
     strength: Annotated[
         list[float] | None,
-        typer.Option(help="How far to go, below 0 for away from it; repeat."),
+        typer.Option(callback=finite, help="How far to go, below 0 for away from it; repeat."),
     ] = None,
 ) -> None:
     """Move images along an attribute that labelled examples show (Figure 6, A.2).

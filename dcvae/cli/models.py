@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcvae.cli.show import check_picture
+from dcvae.cli.show import MOST_IMAGES, MOST_SEED, check_picture, say
 from dcvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,12 @@ def add_to(app: typer.Typer) -> None:
 def sample(
     model: Model,
     out: Out,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images to make.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal images.")] = 0,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=MOST_IMAGES, help="Images to make.")
+    ] = 64,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Equal seeds give equal images.")
+    ] = 0,
 ) -> None:
     """Make new images and write them as one picture.
 
@@ -112,4 +116,4 @@ def write_sheet(images: "Tensor", out: Path, columns: int) -> None:
     from dcvae.pictures import png, sheet
 
     out.write_bytes(png(sheet(images, columns, max(_SIDE, images.shape[-1]))))
-    print(out)
+    say(out)

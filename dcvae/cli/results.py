@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import progress_shown
+from dcvae.cli.show import progress_shown, say
 from dcvae.errors import UserError
 
 
@@ -56,7 +56,8 @@ def evaluate(
     from dcvae.registry import resolve
     from dcvae.report import write_report
 
-    with progress_shown() as report:
+    stopped = f"{out} has no new evaluation; the same command begins it again"
+    with progress_shown(stopped) as report:
         result = measure(
             resolve(snapshot),
             data,
@@ -75,7 +76,7 @@ def evaluate(
             device=device,
         )
     for line in result.lines():
-        print(line)
+        say(line)
 
 
 def register(
@@ -101,8 +102,8 @@ def register(
 
     thresholds = dict(_threshold(text) for text in maximum or [])
     result = add(snapshot, evaluation, registry, name, thresholds, {})
-    print(f"{result.uri} is version {result.version} of {name}")
-    print(f"{'champion' if result.champion else 'not champion'}: {result.reason}")
+    say(f"{result.uri} is version {result.version} of {name}")
+    say(f"{'champion' if result.champion else 'not champion'}: {result.reason}")
 
 
 def _threshold(text: str) -> tuple[str, float]:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from dcvae.cli.show import say
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's verbs."""
@@ -38,7 +40,7 @@ def doctor(
     if cluster:
         findings += checks.cluster(namespace)
     for finding in findings:
-        print(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
+        say(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
     if storage is None:
         print("      storage   not checked; name a place: dcvae doctor s3://bucket/prefix")
     if any(finding.level == "fail" for finding in findings):

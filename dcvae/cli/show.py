@@ -1,14 +1,19 @@
-"""Progress on the command line: bars on a terminal, plain lines elsewhere."""
+"""What the command line shows, and numbers it takes: bars on a terminal, plain lines elsewhere."""
 
+import math
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from dcvae import messages
 from dcvae.errors import UserError
 from dcvae.progress import Lines, OnProgress, training_text
+from dcvae.terminal import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -17,18 +22,49 @@ _HOUR = 3600.0
 """Seconds: trainings may say something every few minutes only."""
 
 
+MOST_IMAGES = 10_000
+"""Of a picture: more would be gigabytes."""
+MOST_SEED = 2**63 - 1
+
+
+def say(text: object) -> None:
+    """Print a result; what it quotes of others cannot act on a terminal."""
+    print(printable(text))
+
+
+def finite(parameter: typer.CallbackParam, value: float | list[float] | None) -> object:
+    """Refuse NaN and infinities, which pass every range."""
+    numbers = value if isinstance(value, list) else [value]
+    if any(number is not None and not math.isfinite(number) for number in numbers):
+        raise UserError(f"{parameter.opts[0]} {value} is not possible: give a finite number")
+    return value
+
+
 @contextmanager
-def progress_shown() -> Iterator[OnProgress]:
-    """A report that is a bar on a terminal and plain lines in a pipe or a log."""
-    with _shown() as tell:
+def progress_shown(stopped: str) -> Iterator[OnProgress]:
+    """A report that is a bar on a terminal and plain lines in a pipe or a log.
+
+    ``stopped`` is said when Ctrl-C or SIGTERM ends the block: what is safe, and how to go on.
+    """
+    with _stop_told(stopped), _shown() as tell:
         yield lambda done, total, what: tell(done, total, what, "")
 
 
 @contextmanager
-def training_shown() -> Iterator[Callable[[messages.Progress], None]]:
+def training_shown(stopped: str) -> Iterator[Callable[[messages.Progress], None]]:
     """The same for what rank 0 of a training says."""
-    with _shown() as tell:
+    with _stop_told(stopped), _shown() as tell:
         yield lambda p: tell(p.images, p.total, "training images", training_text(p.values))
+
+
+@contextmanager
+def _stop_told(stopped: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        with suppress(OSError):
+            print(f"\nstopped: {printable(stopped)}", file=sys.stderr, flush=True)
+        raise
 
 
 @contextmanager
@@ -41,7 +77,7 @@ def _shown() -> Iterator[Callable[[int, int | None, str, str], None]]:
 
         def tell(done: int, total: int | None, what: str, detail: str) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, detail=detail)
+                tasks[what] = bars.add_task(printable(what), total=total, detail=detail)
             bars.update(bars.task_ids[tasks[what]], completed=done, total=total, detail=detail)
 
         yield tell
@@ -57,16 +93,17 @@ def _bars() -> "Progress":
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
     class Bars(Progress):
         def get_renderables(self) -> Iterator[RenderableType]:
             for task in self.tasks:
                 yield self.make_tasks_table([task])
                 if task.fields["detail"]:
-                    yield f"  {task.fields['detail']}"
+                    yield Text(f"  {printable(task.fields['detail'])}")
 
     return Bars(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names may hold brackets
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -81,3 +118,5 @@ def check_picture(out: Path) -> None:
         raise UserError(f"the picture is a PNG file: name it like {out.with_suffix('.png')}")
     if not out.absolute().parent.is_dir():
         raise UserError(f"there is no folder {out.absolute().parent} to write {out.name} into")
+    if out.is_dir() or not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+        raise UserError(f"{out} cannot be written: name another file, or mend its permissions")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import training_shown
+from dcvae.cli.show import say, training_shown
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,9 +50,10 @@ def train(
         print(config.model_dump_json(indent=2))
         print(estimate(config, nproc or launch.default_ranks()))
         return
-    with training_shown() as show:
+    stopped = f"{out} is safe up to its last checkpoint; the same command goes on from there"
+    with training_shown(stopped) as show:
         snapshot = launch.train(config, data, out, nproc, show=show)
-    print(snapshot)
+    say(snapshot)
 
 
 def presets(

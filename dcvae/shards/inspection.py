@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
+from dcvae.errors import UserError
 from dcvae.pictures import sheet, to_float
 from dcvae.shards.manifest import Manifest
 from dcvae.shards.reader import read_shard
@@ -59,6 +60,8 @@ def contact_sheet(
         UserError: there is no such split or resolution, or a shard is damaged.
     """
     shards = manifest.shards(split, resolution)
+    if not shards:
+        raise UserError(f"the split {split} of {manifest.name} has no images: choose another")
     chance = np.random.default_rng(seed)
     chosen = chance.permutation(len(shards))[:SHARDS].tolist()
     places = [(shard, sample) for shard in chosen for sample in range(shards[shard].samples)]

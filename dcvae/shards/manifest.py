@@ -93,6 +93,8 @@ class Manifest(_Part):
             raise ValueError("the resolutions are not ascending")
         if list(self.encoding) != names:
             raise ValueError("there is not one encoding for each resolution")
+        if not self.splits:
+            raise ValueError("there is no split")
         for split, levels in self.splits.items():
             if sorted(levels) != sorted(names):
                 raise ValueError(f"split {split} does not have all the resolutions")
