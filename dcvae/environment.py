@@ -115,6 +115,9 @@ RUN_PID = Variable(
     "DCVAE_RUN_PID", OURSELVES, "The local pipeline with which this process must end."
 )
 RANK_LOGS = Variable("DCVAE_RANK_LOGS", OURSELVES, "Folder for the logs of one start of ranks.")
+EMBEDDED_S3 = Variable(
+    "DCVAE_EMBEDDED_S3", OURSELVES, "Folder of the embedded S3 server's files, where it is used."
+)
 UI_PORT = Variable(
     "DCVAE_UI_PORT",
     DEVELOPERS,

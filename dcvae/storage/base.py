@@ -45,6 +45,18 @@ class Storage(ABC):
             NotFound: there is no such object.
         """
 
+    def read_listed(self, info: ObjectInfo) -> bytes:
+        """The whole body of an object that :meth:`list` has found, and of no other.
+
+        Raises:
+            NotFound: there is no such object any more.
+            UserError: it was replaced since, or its answers are wrong for longer than patience.
+        """
+        body = self.read(info.key)
+        if len(body) != info.size:
+            raise UserError(f"{self.uri}/{info.key} was replaced since it was listed: start again")
+        return body
+
     @abstractmethod
     def open(self, key: str, start: int = 0) -> BinaryIO:
         """A seekable stream over the body, placed at byte ``start``; memory stays bounded.
@@ -102,7 +114,7 @@ class Storage(ABC):
         """The body parsed as JSON."""
         try:
             return json.loads(self.read_text(key))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: nested without end
             raise UserError(f"{self.uri}/{key} is not valid JSON ({error})") from error
 
     def __repr__(self) -> str:

@@ -1,4 +1,8 @@
-"""A real S3 server (SeaweedFS) on this machine's loopback: for laptops and tests."""
+"""A real S3 server (SeaweedFS) on this machine's loopback: for laptops and tests.
+
+Its parts talk to each other over ports of their own. Those ask for a certificate that only this
+user can read, so that the S3 port, which asks for the keys, is the only way in.
+"""
 
 import fcntl
 import os
@@ -21,8 +25,9 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from dcvae.environment import S3
+from dcvae.environment import EMBEDDED_S3, S3
 from dcvae.errors import UserError
+from dcvae.storage.certificate import write_certificate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 _READY_WITHIN = 30.0  # seconds; after a crash the server replays its log, measured up to 20 s
 _GRPC = 10_000  # each service's gRPC port is its HTTP port plus this
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
+_TALKING = ("master", "volume", "filer", "s3", "admin", "worker", "client")
+_BROWSED = ("master", "volume", "filer", "admin", "client")
 
 # Runs before the server in its own process: asks the kernel to kill it when its parent dies, and
 # goes at once when that has already happened.
@@ -49,10 +56,13 @@ class EmbeddedS3:
     access_key: str = field(default_factory=lambda: secrets.token_hex(10))
     secret_key: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
     pid: int = 0
+    directory: Path | None = None
+    """Where its files are."""
 
     def environment(self) -> dict[str, str]:
         """Variables that make any S3 client in this or a child process use this server."""
-        exempt = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1"]
+        named = [os.environ.get(name) for name in ("no_proxy", "NO_PROXY")]
+        exempt = ",".join(dict.fromkeys([*filter(None, named), "127.0.0.1"]))
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ENDPOINT_URL_S3": self.endpoint,
@@ -65,7 +75,9 @@ class EmbeddedS3:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             **dict.fromkeys(S3.values(), ""),
-            "NO_PROXY": ",".join(host for host in exempt if host),
+            "NO_PROXY": exempt,
+            "no_proxy": exempt,  # where both are set, this one counts
+            EMBEDDED_S3: str(self.directory or ""),
         }
 
     def create_bucket(self, name: str) -> None:
@@ -142,7 +154,7 @@ def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list
     _remove_leftovers(directory)
     for _ in range(5):  # another program may take a port between the look and the start
         ports = _free_ports()
-        server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}")
+        server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", directory=directory)
         process = _launch(directory, server, ports, log)
         server.pid = process.pid
         deadline = time.monotonic() + _READY_WITHIN
@@ -173,6 +185,7 @@ def _launch(
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "GOMEMLIMIT": "400MiB",
+        **_closed(directory),
     }
     started: list[subprocess.Popen[bytes] | OSError] = []
     ready = threading.Event()
@@ -188,6 +201,7 @@ def _launch(
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,  # Ctrl-C is for us; we stop the server when done
+                    umask=0o077,
                 )
         except OSError as error:
             started.append(error)
@@ -218,7 +232,20 @@ def _arguments(directory: Path, ports: list[int]) -> list[str]:
         "s3.allowDeleteBucketNotEmpty": "false",
     }
     flags |= {f"{service}.port": port for service, port in zip(_SERVICES, ports, strict=True)}
-    return ["mini", *(f"-{name}={value}" for name, value in flags.items())]
+    # Without the first, it would put its logs into /tmp.
+    return ["-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items())]
+
+
+def _closed(directory: Path) -> dict[str, str]:
+    """Variables that have every inner port, HTTP and gRPC, ask for our certificate."""
+    certificate, key = write_certificate(directory / "tls")
+    settings = {"WEED_GRPC_CA": str(certificate), "WEED_HTTPS_CLIENT_ENABLED": "true"}
+    for kind, parts in (("GRPC", _TALKING), ("HTTPS", _BROWSED)):
+        for part in parts:
+            settings[f"WEED_{kind}_{part.upper()}_CERT"] = str(certificate)
+            settings[f"WEED_{kind}_{part.upper()}_KEY"] = str(key)
+            settings[f"WEED_{kind}_{part.upper()}_CA"] = str(certificate)
+    return settings
 
 
 def _program() -> Path:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
 
+from dcvae.storage.retry import part_of
 from dcvae.storage.s3_client import Connection, code_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, UploadPartOutputTypeDef
 
 MULTIPART_FROM = 64 << 20  # bytes
 _PART = 16 << 20
@@ -27,15 +28,21 @@ def put_parts(
     """Upload in parallel parts, complete under ``condition``, return the etag."""
     client, patience = connection.client, connection.patience
     size = data.stat().st_size if isinstance(data, Path) else len(data)
+    uri = f"s3://{address['Bucket']}/{address['Key']}"
     part = max(_PART, ceil(size / _MOST_PARTS))
-    upload = patience("write", lambda _: client.create_multipart_upload(**address))["UploadId"]
+    upload = patience(
+        "write", lambda _: part_of(client.create_multipart_upload(**address), "UploadId"), uri
+    )
 
     def send(number: int) -> "CompletedPartTypeDef":
         body = _slice(data, (number - 1) * part, part)
-        response = patience(
-            "write",
-            lambda _: client.upload_part(**address, UploadId=upload, PartNumber=number, Body=body),
-        )
+
+        def attempt(_: int) -> "UploadPartOutputTypeDef":
+            found = client.upload_part(**address, UploadId=upload, PartNumber=number, Body=body)
+            part_of(found, "ETag")
+            return found
+
+        response = patience("write", attempt, uri)
         done: CompletedPartTypeDef = {"PartNumber": number, "ETag": response["ETag"]}
         if "ChecksumCRC32" in response:
             done["ChecksumCRC32"] = response["ChecksumCRC32"]
@@ -74,9 +81,9 @@ def _complete(
                 if head["ContentLength"] == size and count == str(len(parts)):
                     return head["ETag"].strip('"')
             raise
-        return response["ETag"].strip('"')
+        return str(part_of(response, "ETag")).strip('"')
 
-    return connection.patience("write", attempt)
+    return connection.patience("write", attempt, f"s3://{address['Bucket']}/{address['Key']}")
 
 
 def _slice(data: bytes | Path, start: int, length: int) -> bytes:

@@ -1,10 +1,11 @@
 """Riding out faults: again with jitter, until patience ends."""
 
+import logging
 import os
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
@@ -12,11 +13,29 @@ from urllib3 import exceptions as urllib3
 
 from dcvae.environment import STORAGE_FIRST_PATIENCE, STORAGE_PATIENCE
 from dcvae.errors import UserError
+from dcvae.storage.disk import full_disk
 from dcvae.storage.metrics import ERRORS, REQUESTS, RETRIES
 
 T = TypeVar("T")
 
 LONGEST_PAUSE = 5.0  # seconds
+TOLD_AFTER = 5.0
+"""Seconds: a longer wait is told."""
+log = logging.getLogger(__name__)
+
+
+class WrongAnswer(ConnectionError):  # noqa: N818
+    """An answer with status 200 that is not what was asked for: a proxy's page, another body."""
+
+
+def part_of(response: Any, *names: str) -> Any:
+    """The named part of an answer that always has it. Raises WrongAnswer if it has not."""
+    for name in names:
+        if not isinstance(response, Mapping) or name not in response:
+            raise WrongAnswer(f"an answer without {name}")
+        response = response[name]
+    return response
+
 
 # Whatever may pass: no connection, a stalled, cut or damaged body. botocore itself never retries
 # a fault inside a body, so its own retries are off and all of them happen here.
@@ -32,6 +51,7 @@ TRANSIENT = (
     ConnectionError,
     TimeoutError,
 )
+TRANSIENT_STATUSES = {408, 429, 500, 502, 503, 504}  # not 501, 505, 507: those will not pass
 TRANSIENT_CODES = {
     "BadDigest",
     "InternalError",
@@ -49,7 +69,8 @@ def transient(error: Exception) -> bool:
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
-        return status >= 500 or status == 429 or code in TRANSIENT_CODES
+        passing = status in TRANSIENT_STATUSES or code in TRANSIENT_CODES
+        return passing and full_disk(code) is None
     return isinstance(error, TRANSIENT)
 
 
@@ -81,9 +102,13 @@ class Patience:
         self.first = seconds(STORAGE_FIRST_PATIENCE, 12)
         self.patience = seconds(STORAGE_PATIENCE, 120)
         self.answered = False
+        self._told = -TOLD_AFTER
 
-    def __call__(self, operation: str, attempt: Callable[[int], T]) -> T:
-        """Call ``attempt(0)``, ``attempt(1)``, … until one returns; raise its error at the end."""
+    def __call__(self, operation: str, attempt: Callable[[int], T], what: str = "") -> T:
+        """Call ``attempt(0)``, ``attempt(1)``, … until one returns; raise its error at the end.
+
+        ``what`` is the URI that a long wait is told with.
+        """
         began = time.monotonic()
         number = 0
         while True:
@@ -94,12 +119,33 @@ class Patience:
                 self.answered |= isinstance(error, boto.ClientError)
                 limit = self.patience if self.answered else min(self.first, self.patience)
                 pause = random.uniform(0.3, 1.0) * min(LONGEST_PAUSE, 0.1 * 2 ** min(number, 10))
-                if not transient(error) or time.monotonic() + pause - began > limit:
+                waits = time.monotonic() + pause - began
+                if not transient(error) or waits > limit:
                     ERRORS.inc()
                     raise
+                if waits > TOLD_AFTER:
+                    self._tell(f"cannot {operation} {what}".rstrip(), error, waits, limit)
             else:
                 self.answered = True
                 return result
             RETRIES.inc()
             number += 1
             time.sleep(pause)
+
+    def _tell(self, what: str, error: Exception, waits: float, limit: float) -> None:
+        """Say that somebody waits; one line for all who wait at once."""
+        if time.monotonic() - self._told < TOLD_AFTER:
+            return
+        self._told = time.monotonic()
+        log.warning(
+            "%s for %.0f s now (%s); trying again for up to %.0f s in all",
+            *(what, waits, reason(error), limit),
+        )
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in a few words."""
+    if isinstance(error, boto.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+        return f"{error.response.get('Error', {}).get('Code', '')} {status}".strip()
+    return str(error) if isinstance(error, WrongAnswer) else type(error).__name__

@@ -1,6 +1,8 @@
 """Objects in an S3 bucket."""
 
+import hashlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -11,6 +13,7 @@ from urllib3.exceptions import HTTPError
 from dcvae.errors import UserError
 from dcvae.storage.base import Conflict, NotFound, ObjectInfo, Storage
 from dcvae.storage.multipart import MULTIPART_FROM, put_parts
+from dcvae.storage.retry import WrongAnswer, part_of
 from dcvae.storage.s3_client import code_of, connection, explain
 from dcvae.storage.s3_stream import S3Stream
 from dcvae.storage.uri import check_key
@@ -19,6 +22,8 @@ T = TypeVar("T")
 
 _CONFLICT = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
 _MISSING = {"404", "NoSuchKey"}
+_BELIEVED = 3
+"""So many equal bodies are taken for the object's, whatever its etag says."""
 _FAULTS = (boto.ClientError, boto.BotoCoreError, HTTPError, OSError)
 
 
@@ -41,15 +46,39 @@ class S3Storage(Storage):
 
         def attempt(_: int) -> bytes:
             response = connection().client.get_object(**self._address(key), **wanted)
-            body = response["Body"].read()  # to its end, so that its checksum is checked
-            if len(body) != response["ContentLength"]:
-                raise ConnectionError(f"{len(body)} of {response['ContentLength']} bytes came")
-            return body
+            if wanted:
+                part_of(response, "ContentRange")
+            return _body(response)
 
         try:
             return self._do("read", key, attempt)
         except _RangeEnd:
             return b""
+
+    def read_listed(self, info: ObjectInfo) -> bytes:
+        bodies: list[bytes] = []
+
+        def attempt(_: int) -> bytes:
+            response = connection().client.get_object(
+                **self._address(info.key), IfMatch=f'"{info.etag}"'
+            )
+            body = _body(response)
+            if len(body) != info.size or part_of(response, "ETag").strip('"') != info.etag:
+                raise WrongAnswer(f"{len(body)} bytes, not the {info.size} that were listed")
+            # Most servers' etag is a hash of the body. Where it is none, equal bodies are believed.
+            digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+            if re.fullmatch("[0-9a-f]{32}", info.etag) and digest != info.etag:
+                bodies.append(body)
+                if bodies.count(body) < _BELIEVED:
+                    raise WrongAnswer("a body that is not the one listed")
+            return body
+
+        try:
+            return self._do("read", info.key, attempt)
+        except Conflict:
+            raise UserError(
+                f"{self.uri}/{info.key} was replaced since it was listed: start again"
+            ) from None
 
     def open(self, key: str, start: int = 0) -> BinaryIO:
         found = self.stat(key)
@@ -80,7 +109,8 @@ class S3Storage(Storage):
         def attempt(number: int) -> str:
             client, address = connection().client, self._address(key)
             try:
-                return client.put_object(**address, Body=body, **condition)["ETag"].strip('"')
+                response = client.put_object(**address, Body=body, **condition)
+                return str(part_of(response, "ETag")).strip('"')
             except boto.ClientError as error:
                 # An earlier attempt may have arrived although its answer was lost.
                 if not number or code_of(error) not in _CONFLICT:
@@ -95,7 +125,8 @@ class S3Storage(Storage):
     def stat(self, key: str) -> ObjectInfo | None:
         def attempt(_: int) -> ObjectInfo:
             head = connection().client.head_object(**self._address(key))
-            return ObjectInfo(key, head["ContentLength"], head["ETag"].strip('"'))
+            size, etag = part_of(head, "ContentLength"), part_of(head, "ETag")
+            return ObjectInfo(key, size, etag.strip('"'))
 
         try:
             return self._do("stat", key, attempt)
@@ -108,14 +139,12 @@ class S3Storage(Storage):
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._full(prefix)}
         found: list[ObjectInfo] = []
         while True:
-            page = self._do(
-                "list", prefix, lambda _: connection().client.list_objects_v2(**request)
-            )
+            page = self._do("list", prefix, lambda _: _page(request))
             for item in page.get("Contents", []):
                 key = item["Key"].removeprefix(self._full(""))
                 if not key.endswith("/"):  # the marker of an empty folder
                     found.append(ObjectInfo(key, item["Size"], item["ETag"].strip('"')))
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 break
             request["ContinuationToken"] = page["NextContinuationToken"]
         # Not every server lists in byte order, as AWS does.
@@ -135,7 +164,10 @@ class S3Storage(Storage):
         return {"Bucket": self.bucket, "Key": self._full(check_key(key))}
 
     def _do(self, operation: str, key: str, attempt: Callable[[int], T]) -> T:
-        return self._explained(operation, key, lambda: connection().patience(operation, attempt))
+        uri = f"{self.uri}/{key}"
+        return self._explained(
+            operation, key, lambda: connection().patience(operation, attempt, uri)
+        )
 
     def _explained(self, operation: str, key: str, action: Callable[[], T]) -> T:
         """Run ``action``, turning what botocore raises into the errors of Storage."""
@@ -153,6 +185,26 @@ class S3Storage(Storage):
             if code in _MISSING:
                 code = "NoSuchBucket"
             raise UserError(explain(error, code, operation, self.bucket, uri)) from error
+
+
+def _body(response: Any) -> bytes:
+    """A whole body: read to its end, so that its checksum is checked.
+
+    Every answer of S3 has an etag; without, it comes from somebody else.
+    """
+    part_of(response, "ETag")
+    body: bytes = response["Body"].read()
+    if len(body) != response["ContentLength"]:
+        raise WrongAnswer(f"{len(body)} of {response['ContentLength']} bytes came")
+    return body
+
+
+def _page(request: dict[str, Any]) -> Any:
+    """One page of a listing."""
+    page = connection().client.list_objects_v2(**request)
+    if part_of(page, "IsTruncated"):
+        part_of(page, "NextContinuationToken")
+    return page
 
 
 class _RangeEnd(Exception):  # noqa: N818

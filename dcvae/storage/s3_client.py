@@ -11,7 +11,8 @@ from botocore.config import Config
 
 from dcvae.environment import S3, STORAGE_FIRST_PATIENCE, STORAGE_PATIENCE, STORAGE_TIMEOUT
 from dcvae.errors import UserError
-from dcvae.storage.retry import Patience, seconds
+from dcvae.storage.disk import full_disk
+from dcvae.storage.retry import Patience, reason, seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -25,6 +26,8 @@ _SETTINGS = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_PROFILE",
     "AWS_REGION",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -134,10 +137,28 @@ def explain(error: Exception, code: str, operation: str, bucket: str, uri: str) 
             f"{endpoint} refuses these credentials for {uri} ({code}): check AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and the bucket's policy"
         )
+    if folder := full_disk(code):
+        return (
+            f"cannot {operation} {uri}: the disk under {folder} is full; free some space, and run "
+            "the same command again"
+        )
     if isinstance(error, boto.ParamValidationError):
         return f"cannot {operation} {uri}: {' '.join(str(error).split())}"
     if isinstance(error, boto.ClientError):
         text = error.response.get("Error", {}).get("Message", "")
-        return f"cannot {operation} {uri}: {endpoint} answered {code} ({text})"
-    kind = type(error).__name__
-    return f"cannot {operation} {uri}: no sound answer from {endpoint} ({kind}); is it reachable?"
+        hint = _CHECKSUM_HINT if operation == "write" and _refuses_checksums(error, text) else ""
+        return f"cannot {operation} {uri}: {endpoint} answered {code} ({text}){hint}"
+    why = reason(error)
+    return f"cannot {operation} {uri}: no sound answer from {endpoint} ({why}); is it reachable?"
+
+
+_CHECKSUM_HINT = (
+    "; if it knows no checksum headers, set AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
+)
+
+
+def _refuses_checksums(error: boto.ClientError, text: str) -> bool:
+    """Whether a server that is older than boto3's checksums may have answered so."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    words = ("checksum", "trailer", "x-amz-", "aws-chunked", "content-encoding", "sha256")
+    return status == 501 or any(word in text.lower() for word in words)

@@ -9,7 +9,7 @@ from urllib3.exceptions import HTTPError
 
 from dcvae.errors import UserError
 from dcvae.storage.base import ObjectInfo
-from dcvae.storage.retry import transient
+from dcvae.storage.retry import WrongAnswer, part_of, transient
 from dcvae.storage.s3_client import code_of, connection, explain
 
 
@@ -22,7 +22,7 @@ class S3Stream(io.RawIOBase):
     def __init__(self, address: dict[str, Any], info: ObjectInfo) -> None:
         super().__init__()
         self._address = address | {"IfMatch": f'"{info.etag}"'}
-        self._size = info.size
+        self._size, self._etag = info.size, info.etag
         self._position = 0
         self._body: StreamingBody | None = None
 
@@ -50,7 +50,9 @@ class S3Stream(io.RawIOBase):
         chunk = self._more(wanted) if self._body else b""
         if not chunk:
             try:
-                chunk = connection().patience("open", lambda _: self._reconnect(wanted))
+                chunk = connection().patience(
+                    "read", lambda _: self._reconnect(wanted), self._uri()
+                )
             except (boto.ClientError, boto.BotoCoreError, HTTPError, OSError) as error:
                 raise UserError(self._complaint(error)) from error
         buffer[: len(chunk)] = chunk
@@ -62,11 +64,13 @@ class S3Stream(io.RawIOBase):
         super().close()
 
     def _complaint(self, error: Exception) -> str:
-        code, bucket = code_of(error), self._address["Bucket"]
-        uri = f"s3://{bucket}/{self._address['Key']}"
+        code, bucket, uri = code_of(error), self._address["Bucket"], self._uri()
         if code in ("412", "PreconditionFailed"):
             return f"{uri} was replaced while it was read: start again"
         return explain(error, code, "read", bucket, uri)
+
+    def _uri(self) -> str:
+        return f"s3://{self._address['Bucket']}/{self._address['Key']}"
 
     def _more(self, wanted: int) -> bytes:
         assert self._body is not None
@@ -83,6 +87,9 @@ class S3Stream(io.RawIOBase):
         response = connection().client.get_object(**self._address, Range=f"bytes={self._position}-")
         self._body = response["Body"]
         try:
+            if part_of(response, "ETag").strip('"') != self._etag:
+                raise WrongAnswer("the body of another object")
+            part_of(response, "ContentRange")
             chunk = self._body.read(wanted)
         except BaseException:
             self._drop()

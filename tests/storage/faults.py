@@ -11,12 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 KINDS = ("500", "503", "refuse", "lose", "truncate", "stall", "flip")
+WRONG = ("page", "other", "swap")
+"""Answers with status 200 that are not what was asked for."""
+PAGE = b"<!DOCTYPE html><html><body>Please sign in.</body></html>"
 
 
 class FaultyProxy(ThreadingHTTPServer):
     """``rates``: kind of fault → probability. ``down``: refuse everything while set.
 
-    "lose" lets the server act and drops its answer; "flip" changes one byte of a shard.
+    "lose" lets the server act and drops its answer; "flip" changes one byte of a shard. "page" is
+    an HTML page in the answer's place, "other" one under the headers of the right answer, "swap" a
+    body of the right length. ``answer`` replaces every answer: status, headers, body.
     """
 
     daemon_threads = True
@@ -25,6 +30,7 @@ class FaultyProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream).netloc
         self.rates, self.chance = rates, random.Random(seed)
+        self.answer: tuple[int, dict[str, str], bytes] | None = None
         self.down, self.stopped = threading.Event(), threading.Event()
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -61,8 +67,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = bool(fault)
         if fault == "refuse":
             return
+        if self.server.answer:
+            self._send(*self.server.answer)
+            return
         if fault in ("500", "503"):
-            self.wfile.write(f"HTTP/1.1 {fault} Broken\r\nContent-Length: 0\r\n\r\n".encode())
+            self._send(int(fault), {}, b"")
+            return
+        if fault == "page":
+            self._send(200, {"Content-Type": "text/html"}, PAGE)
             return
         status, headers, answer = self._ask(body)
         if fault == "lose":
@@ -71,6 +83,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "flip" and is_shard and answer:
             at = self.server.chance.randrange(len(answer))
             answer = answer[:at] + bytes([answer[at] ^ 1]) + answer[at + 1 :]
+        if fault in ("other", "swap") and self.command == "GET" and status < 300 and answer:
+            answer = PAGE if fault == "other" else answer[::-1]
+            headers = [(k, v) for k, v in headers if not k.lower().startswith("x-amz-checksum")]
+            headers = [(k, str(len(answer)) if k == "Content-Length" else v) for k, v in headers]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.wfile.write(f"HTTP/1.1 {status} X\r\n{head}\r\n".encode())
         if fault in ("truncate", "stall"):
@@ -80,6 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.stopped.wait(10)
         else:
             self.wfile.write(answer)
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.close_connection = True
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        length = f"Content-Length: {len(body)}\r\n"
+        self.wfile.write(f"HTTP/1.1 {status} X\r\n{head}{length}\r\n".encode() + body)
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _any  # noqa: N815
 

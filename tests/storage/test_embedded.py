@@ -4,8 +4,10 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -41,8 +43,8 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def listening(pid: int) -> set[str]:
-    """Local addresses of the TCP sockets on which the process listens."""
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Local addresses (hexadecimal) and ports on which the process listens."""
     links = [Path(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
     inodes = {match[1] for link in links if (match := re.match(r"socket:\[(\d+)", target(link)))}
     found = set()
@@ -50,7 +52,8 @@ def listening(pid: int) -> set[str]:
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:
-                found.add(fields[1].partition(":")[0])
+                address, _, port = fields[1].partition(":")
+                found.add((address, int(port, 16)))
     return found
 
 
@@ -63,7 +66,7 @@ def target(link: Path) -> str:
 
 def test_only_the_loopback_is_bound(s3: EmbeddedS3) -> None:
     loopback = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
-    assert listening(s3.pid) == {loopback}
+    assert {address for address, _ in listening(s3.pid)} == {loopback}
 
 
 def test_strangers_are_refused(s3: EmbeddedS3) -> None:
@@ -71,6 +74,79 @@ def test_strangers_are_refused(s3: EmbeddedS3) -> None:
         urllib.request.urlopen(s3.endpoint + "/dcvae-tests")
     assert caught.value.code == 403
     assert s3.secret_key not in repr(s3)
+
+
+def inner_ports(server: EmbeddedS3) -> list[int]:
+    ports = sorted(port for _, port in listening(server.pid))
+    ports.remove(int(server.endpoint.rpartition(":")[2]))
+    assert len(ports) >= 9, "master, volume, filer, admin, and gRPC of all five"
+    return ports
+
+
+def test_no_inner_port_answers_without_the_certificate(s3: EmbeddedS3) -> None:
+    for port in inner_ports(s3):
+        with socket.create_connection(("127.0.0.1", port), 3) as plain:
+            plain.sendall(b"GET /buckets/dcvae-tests/ HTTP/1.0\r\n\r\n")
+            said = plain.recv(4096)
+            assert not said or b" 400 " in said.splitlines()[0] or said.startswith(b"\x15"), port
+        stranger = ssl.create_default_context()
+        stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+        assert "CERTIFICATE_REQUIRED" in greeted(port, stranger), port
+
+
+def test_the_certificate_is_for_this_user_alone_and_opens_each_port(s3: EmbeddedS3) -> None:
+    assert s3.directory is not None
+    files = [s3.directory / "tls" / name for name in ("certificate.pem", "key.pem")]
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+    us = ssl.create_default_context(cafile=str(files[0]))
+    us.load_cert_chain(*files)
+    for port in inner_ports(s3):
+        assert greeted(port, us) == "", port
+
+
+def greeted(port: int, context: ssl.SSLContext) -> str:
+    """Why a TLS connection is refused; empty if it is not."""
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), 3) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            secured.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            secured.recv(1)
+    except ssl.SSLError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("spelling", ["no_proxy", "NO_PROXY"])
+def test_a_proxy_is_not_asked_for_the_server(
+    s3: EmbeddedS3, s3_uri: str, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv(spelling, "example.org")
+    program = (
+        "import sys; from dcvae.storage import open_storage\n"
+        "print(open_storage(sys.argv[1]).write('k', b'v'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, s3_uri],
+        env=os.environ | s3.environment() | {"DCVAE_STORAGE_FIRST_PATIENCE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "example.org" in s3.environment()["no_proxy"]
+
+
+def test_its_logs_are_with_its_files(s3: EmbeddedS3) -> None:
+    assert s3.directory is not None
+    assert (s3.directory / "server.log").stat().st_size > 0
+    logs = Path(tempfile.gettempdir()).glob(f"weed.*.log.*.{s3.pid}")
+    assert list(logs) == []
 
 
 def test_it_dies_with_a_killed_parent_and_keeps_what_was_stored(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from dcvae.errors import UserError
 from dcvae.sharding.sources.base import Item, Source
 from dcvae.shards.encodings import BadImage
-from dcvae.storage import Storage, open_storage
+from dcvae.storage import ObjectInfo, Storage, open_storage
+from dcvae.storage.uri import check_key
 
 SUFFIXES = {
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -184,11 +185,21 @@ class Bucket(FileSource):
     def files(self) -> Iterator[File]:
         for found in self._storage.list():
             if _is_image(found.key):
-                yield File(found.key, f"{found.size}-{found.etag}")
+                yield File(found.key, f"{found.size}-{found.etag}", self._bad_key(found.key))
 
     def load(self, item: Item) -> bytes:
-        body = self._storage.read(item.name, 0, MAX_FILE_BYTES + 1)
-        return _checked(body)
+        size, _, etag = item.stamp.partition("-")
+        if int(size) > MAX_FILE_BYTES:
+            raise BadImage(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        return self._storage.read_listed(ObjectInfo(item.name, int(size), etag))
+
+    def _bad_key(self, key: str) -> str:
+        """Why no storage of ours reads an object of this key: ``a//b.png``, ``./c.png``."""
+        try:
+            check_key(key)
+        except UserError:
+            return f"the key of {self._storage.uri}/{key} is no relative path"
+        return ""
 
 
 class Zip(FileSource):
