@@ -11,7 +11,7 @@ import numpy as np
 from dcvae.errors import UserError
 from dcvae.sharding.shard import shard
 from dcvae.sharding.sources import Item, Source
-from dcvae.sharding.sources.base import Loaded
+from dcvae.sharding.sources.base import Loaded, name_hash
 
 OPTIONS: Any = {"resolution": 8, "samples_per_shard": 16}
 
@@ -31,6 +31,11 @@ class Painted(Source):
         for n in range(self.count if split == "train" else max(1, self.count // 5)):
             yield Item(f"{self.kind}{split}-{n}", "1", n % 7 if self.classes else None, n)
 
+    def order(self, split: str) -> list[int]:
+        """The numbers of the samples as a shard set of them has them."""
+        hashes = {item.reference: name_hash(item.name) for item in self.items(split)}
+        return sorted(hashes, key=lambda n: hashes[n])
+
     def load(self, item: Item) -> Loaded:
         image = np.full((self.side, self.side, self.channels), item.reference % 256, np.uint8)
         image[..., 0] = item.reference // 256 % 256
@@ -38,11 +43,11 @@ class Painted(Source):
 
 
 class Dying(Painted):
-    """Kills its own process at the given image."""
+    """Kills its own process at the given image of the set."""
 
     def __init__(self, count: int, at: int) -> None:
         super().__init__(count)
-        self.at = at
+        self.at = self.order("train")[at]
 
     def load(self, item: Item) -> Loaded:
         if item.reference == self.at and item.name.startswith("train"):

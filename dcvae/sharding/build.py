@@ -11,14 +11,18 @@ from pydantic import BaseModel, ConfigDict
 from dcvae.sharding import decoding
 from dcvae.sharding.claim import Claim
 from dcvae.sharding.plan import Settings, Task
-from dcvae.sharding.sources import Source
+from dcvae.sharding.sources import Item
 from dcvae.sharding.sources.base import Loaded
+from dcvae.sharding.spill import Reader
 from dcvae.shards import encodings
 from dcvae.shards.encodings import BadImage, Pixels
 from dcvae.shards.manifest import Shard
 from dcvae.shards.tar import ShardWriter
 
 SKIPPED = Counter("dcvae_shard_skipped_images", "Source images that could not be used.")
+
+
+Members = dict[int, bytes]
 
 
 class Record(BaseModel):
@@ -69,7 +73,7 @@ def shard_key(split: str, resolution: int, index: int) -> str:
     return f"{split}/r{resolution}/shard-{index:06d}.tar"
 
 
-def make(source: Source, settings: Settings, task: Task, claim: Claim) -> Made:
+def make(source: Reader, settings: Settings, task: Task, claim: Claim) -> Made:
     """Build and store one shard; equal inputs give equal bytes.
 
     Raises:
@@ -97,28 +101,34 @@ def make(source: Source, settings: Settings, task: Task, claim: Claim) -> Made:
     return made(record)
 
 
-def build(source: Source, settings: Settings, task: Task) -> Built:
-    """Decode, resize and encode the images of ``task``."""
-    writers = {resolution: ShardWriter() for resolution in settings.resolutions}
-    items, skipped = [], []
-    for number, item in enumerate(task.items, task.first):
-        digest = ""
+def build(source: Reader, settings: Settings, task: Task) -> Built:
+    """Decode, resize and encode the images of ``task``: read in the source's order, for which it
+    is made, and written in the task's."""
+    read: dict[int, tuple[str, Members]] = {}
+    reasons: dict[int, str] = {}
+    for n in sorted(range(len(task.items)), key=lambda n: task.items[n].place):
         try:
-            if item.bad:
-                raise BadImage(item.bad)
-            loaded = source.load(item)
-            members = _members(loaded, settings)
+            read[n] = _read(source, settings, task.items[n])
         except BadImage as error:
-            skipped.append((item.name, str(error)))
-        else:
-            digest = content_hash(loaded)
-            for resolution, body in members.items():
-                encoding = settings.encoding[resolution]
-                writers[resolution].add(f"{number:09d}", encoding, body, item.label)
-        items.append((item.name, item.stamp, digest))
-    samples = len(items) - len(skipped)
+            reasons[n] = str(error)
+    writers = {resolution: ShardWriter() for resolution in settings.resolutions}
+    for n in sorted(read):
+        for resolution, body in read[n][1].items():
+            key, encoding = f"{task.first + n:09d}", settings.encoding[resolution]
+            writers[resolution].add(key, encoding, body, task.items[n].label)
+    items = [(i.name, i.stamp, read[n][0] if n in read else "") for n, i in enumerate(task.items)]
+    skipped = [(task.items[n].name, reasons[n]) for n in sorted(reasons)]
+    samples = len(read)
     tars = {r: writer.finish() for r, writer in writers.items()} if samples else {}
     return Built(tars, samples, items, skipped)
+
+
+def _read(source: Reader, settings: Settings, item: Item) -> tuple[str, Members]:
+    """(hash of the content, resolution → the image as it is stored)."""
+    if item.bad:
+        raise BadImage(item.bad)
+    loaded = source.load(item)
+    return content_hash(loaded), _members(loaded, settings)
 
 
 def content_hash(loaded: Loaded) -> str:
@@ -127,7 +137,7 @@ def content_hash(loaded: Loaded) -> str:
     return hashlib.sha256(body).hexdigest()[:32]
 
 
-def _members(loaded: Loaded, settings: Settings) -> dict[int, bytes]:
+def _members(loaded: Loaded, settings: Settings) -> Members:
     """Resolution → the image as it is stored.
 
     Raises:

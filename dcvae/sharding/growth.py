@@ -1,15 +1,16 @@
 """New images in a source that is sharded already: its shards are kept, and more are added."""
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from dcvae.errors import UserError
 from dcvae.sharding.build import content_hash
+from dcvae.sharding.ledger import Ledger
 from dcvae.sharding.parts import read_record
 from dcvae.sharding.plan import Settings, Task, chunks
 from dcvae.sharding.sources import Item, Source
+from dcvae.sharding.sources.base import name_hash
 from dcvae.shards.encodings import BadImage
 from dcvae.shards.manifest import Manifest
 from dcvae.storage import Storage
@@ -26,8 +27,9 @@ class Growth:
             others: then it is another data set, not a grown one.
     """
 
-    def __init__(self, storage: Storage, present: Manifest, source: Source) -> None:
+    def __init__(self, storage: Storage, present: Manifest, source: Source, ledger: Ledger) -> None:
         self._uri, self._source, self._present = storage.uri, source, present
+        self._ledger = ledger
         old = present.classes
         if old != (source.classes[: len(old)] if old and source.classes else source.classes):
             raise self._other(f"its classes are {old}, those of the source {source.classes}")
@@ -55,9 +57,9 @@ class Growth:
                     )
                 self._firsts[split] = record.first + len(record.items)
                 for name, stamp, content in record.items:
-                    names.append(_hash(name))
-                    stamps.append(_hash(stamp))
-                    contents.append(_hash(content) if content else 0)
+                    names.append(name_hash(name))
+                    stamps.append(name_hash(stamp))
+                    contents.append(name_hash(content) if content else 0)
         return names, stamps, contents
 
     def _compare(self) -> dict[str, int]:
@@ -65,7 +67,7 @@ class Growth:
         seen = np.zeros(len(self._names), bool)
         counts = dict.fromkeys(self._source.splits, 0)
         for split in counts:
-            for item in self._source.items(split):
+            for item in self._ledger.in_order(split):
                 place = self._find(item)
                 if place is None or self._was_bad(place, item):
                     counts[split] += 1
@@ -79,34 +81,30 @@ class Growth:
         return counts
 
     def _new(self, split: str) -> Iterator[Item]:
-        for item in self._source.items(split):
+        for item in self._ledger.shuffled(split):
             place = self._find(item)
             if place is None or self._was_bad(place, item):
                 yield item
 
     def _find(self, item: Item) -> int | None:
-        wanted = np.uint64(_hash(item.name))
+        wanted = np.uint64(name_hash(item.name))
         place = int(np.searchsorted(self._names, wanted))
         return place if place < len(self._names) and self._names[place] == wanted else None
 
     def _was_bad(self, place: int, item: Item) -> bool:
         """A mended image: it was skipped and is another one now."""
-        return bool(self._contents[place] == 0) and self._stamps[place] != _hash(item.stamp)
+        return bool(self._contents[place] == 0) and self._stamps[place] != name_hash(item.stamp)
 
     def _differs(self, place: int, item: Item) -> bool:
-        if self._stamps[place] == _hash(item.stamp) or self._contents[place] == 0:
+        if self._stamps[place] == name_hash(item.stamp) or self._contents[place] == 0:
             return False
         try:
             content = content_hash(self._source.load(item))
         except BadImage:
             return True
-        return bool(self._contents[place] != _hash(content))
+        return bool(self._contents[place] != name_hash(content))
 
     def _other(self, what: str) -> UserError:
         return UserError(
             f"{self._uri} holds a shard set of other images ({what}): choose another destination"
         )
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

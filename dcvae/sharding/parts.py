@@ -16,6 +16,7 @@ from dcvae.sharding.build import Made, Record, made, make, record_key
 from dcvae.sharding.claim import Claim
 from dcvae.sharding.plan import Settings, Task
 from dcvae.sharding.sources import Source
+from dcvae.sharding.spill import Reader, rounds
 from dcvae.storage import NotFound, Storage
 
 _SHOWN = 3  # bad images named in a message
@@ -27,7 +28,7 @@ class Intake:
     def __init__(
         self, total: int, max_bad_fraction: float, what: str, progress: OnProgress | None
     ) -> None:
-        self._total, self._what, self._progress = total, what, progress
+        self._total, self._what, self.progress = total, what, progress
         self._fraction = max_bad_fraction
         self._done, self._bad = 0, 0
         self._examples: list[str] = []
@@ -52,8 +53,8 @@ class Intake:
             )
 
     def _tell(self) -> None:
-        if self._progress:
-            self._progress(self._done, self._total, self._what)
+        if self.progress:
+            self.progress(self._done, self._total, self._what)
 
 
 def make_all(
@@ -71,12 +72,13 @@ def make_all(
     """
     done: dict[int, Made] = {}
     missing = _missing(claim.storage, settings, tasks, done, intake)
-    if workers <= 1:
-        for task in missing:
-            done[task.index] = make(source, settings, task, claim)
-            intake.add(done[task.index])
-    else:
-        for task, shard in _in_processes(source, settings, missing, claim, workers):
+    shards: Iterator[tuple[Task, Made]]
+    for reader, some in rounds(source, missing, intake.progress):
+        if workers <= 1:
+            shards = ((task, make(reader, settings, task, claim)) for task in some)
+        else:
+            shards = _in_processes(reader, settings, some, claim, workers)
+        for task, shard in shards:
             done[task.index] = shard
             intake.add(shard)
     return [done[index] for index in sorted(done)]
@@ -118,7 +120,7 @@ def _missing(
 
 
 def _in_processes(
-    source: Source, settings: Settings, missing: Iterator[Task], claim: Claim, workers: int
+    source: Reader, settings: Settings, missing: Iterator[Task], claim: Claim, workers: int
 ) -> Iterator[tuple[Task, Made]]:
     """Make shards in ``workers`` processes, with few tasks waiting so that memory stays small."""
     before = set(multiprocessing.active_children())

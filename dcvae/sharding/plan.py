@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 
 from dcvae.errors import UserError
+from dcvae.progress import OnProgress
+from dcvae.sharding.ledger import Ledger
 from dcvae.sharding.sources import Item, Source
 from dcvae.shards.encodings import encoding_of
 
 LARGEST = 1024  # pixels
+_TOLD = 4096  # images between two words on the progress
 _PER_SHARD = {64: 4096, 512: 512, 1024: 128}  # up to this resolution: samples; some 50 MB
 
 
@@ -67,7 +70,7 @@ def settings(
 
 @dataclass(frozen=True)
 class Task:
-    """One shard to be made: the ``items`` numbered from ``first`` on within the split."""
+    """One shard to be made: the ``items`` in its order, numbered from ``first`` on in the split."""
 
     split: str
     index: int
@@ -95,10 +98,12 @@ def chunks(
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look at all of a source's names has found: images of each split, fingerprint."""
+    """What a look at all of a source's names has found: images of each split, fingerprint of
+    their names, stamps and labels in the source's order, and all of them."""
 
     counts: dict[str, int]
     fingerprint: str
+    ledger: Ledger
 
     @property
     def total(self) -> int:
@@ -106,23 +111,30 @@ class Survey:
         return sum(self.counts.values())
 
 
-def survey(source: Source) -> Survey:
-    """Count the images and hash their names, stamps and labels, without reading any.
+def survey(source: Source, progress: OnProgress | None = None) -> Survey:
+    """Note all images down, without reading any.
 
     Raises:
         UserError: there is none.
     """
-    digest, counts = hashlib.sha256(), {}
-    for split in source.splits:
-        count = 0
+    ledger, digest, counts = Ledger(), hashlib.sha256(), {}
+    seen = 0
+
+    def hashed(split: str) -> Iterator[Item]:
+        nonlocal seen
         for item in source.items(split):
-            count += 1
             line = json.dumps([split, item.name, item.stamp, item.label, item.bad])
             digest.update(line.encode() + b"\n")
-        counts[split] = count
+            seen += 1
+            if progress and seen % _TOLD == 0:
+                progress(seen, None, f"looking through {source.name}")
+            yield item
+
+    for split in source.splits:
+        counts[split] = ledger.add(split, hashed(split))
     if not counts.get("train"):
         raise UserError(f"{source.uri} has no images to train on")
-    return Survey(counts, digest.hexdigest())
+    return Survey(counts, digest.hexdigest(), ledger)
 
 
 def _hash(*parts: object) -> str:

@@ -108,7 +108,7 @@ class _Job:
         )
         storage = open_storage(destination)
         before = storage.stat(MANIFEST)
-        self.seen: Survey = survey(self.source)
+        self.seen: Survey = survey(self.source, options.get("progress"))
         self.finished: Manifest | None = None
         self.grown_from: Manifest | None = None
         self._growth: Growth | None = None
@@ -134,7 +134,7 @@ class _Job:
             if self._growth is not None:
                 yield split, self._growth.tasks(self.settings, split)
             else:
-                yield split, chunks(self.source.items(split), self.settings, split)
+                yield split, chunks(self.seen.ledger.shuffled(split), self.settings, split)
 
     def make(self, tasks: Iterator[Task]) -> list[Made]:
         """Make the shards that are missing; return all."""
@@ -144,7 +144,7 @@ class _Job:
         """Compare with the published set; the number of new images of each split."""
         _check_settings(storage, present, self.settings)
         if present.source.fingerprint != self.seen.fingerprint:
-            self._growth = Growth(storage, present, self.source)
+            self._growth = Growth(storage, present, self.source, self.seen.ledger)
             if sum(self._growth.counts.values()):
                 self.grown_from = present
                 return self._growth.counts

@@ -43,7 +43,7 @@ def test_lsun_is_read_from_its_databases(tmp_path: Path, monkeypatch: pytest.Mon
     made = shard("torchvision:LSUN/bedroom", place, resolution=4)
     assert (made.samples("train"), made.samples("test")) == (5, 2)
     (batch,) = read_split(open_storage(place), made, "train", 4, 8)
-    assert batch.images[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160]
+    assert sorted(batch.images[:, 0, 0, 0].tolist()) == [0, 40, 80, 120, 160]
 
 
 def test_digits() -> None:

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dcvae.errors import UserError
-from dcvae.sharding.shard import shard
 from dcvae.shards import reader as shard_reader
 from dcvae.shards.encodings import encode
 from dcvae.shards.manifest import Manifest, Shard, fingerprint
@@ -22,7 +20,6 @@ from dcvae.shards.tar import BadShard, walk
 from dcvae.storage import open_storage
 from dcvae.streaming.stream import read_split
 from tests.conftest import ShardSet
-from tests.painted import Painted
 
 FLIPS, TRUNCATIONS = 1000, 200
 
@@ -257,20 +254,3 @@ def test_damaged_images_in_a_vouched_shard_raise_and_do_not_crash(
         except UserError:
             refused += 1
     assert refused >= 30
-
-
-def test_other_webdataset_readers_can_read_a_set(tmp_path: Path) -> None:
-    import webdataset
-
-    shard(Painted(30, side=256), str(tmp_path), resolution=256, samples_per_shard=10)
-    for resolution, suffix in ((4, "npy"), (256, "jpg")):
-        urls = [str(path) for path in sorted((tmp_path / f"train/r{resolution}").iterdir())]
-        samples = list(webdataset.WebDataset(urls, shardshuffle=False))
-        assert [s["__key__"] for s in samples] == [f"{n:09d}" for n in range(30)]
-        assert [int(s["cls"]) for s in samples] == [n % 7 for n in range(30)]
-        if suffix == "npy":
-            pixels = np.load(io.BytesIO(samples[9]["npy"]))
-        else:
-            pixels = np.asarray(Image.open(io.BytesIO(samples[9]["jpg"])))
-        assert pixels.shape == (resolution, resolution, 3)
-        assert np.abs(pixels[..., 1].astype(int) - 9).max() <= 2

@@ -1,8 +1,9 @@
 """What every source of images can do."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,13 @@ class Item(NamedTuple):
     """One image of a source, not yet read.
 
     Attributes:
-        name: unique within the source, and the same at every look.
+        name: unique within the source, UTF-8, and the same at every look.
         stamp: changes when the content does (size and time, a checksum, an etag).
         label: number of the class, or None.
-        reference: what the source needs to load it.
+        reference: what the source needs to load it: texts, numbers and lists of them.
         bad: why it cannot be used, when that is known without reading it.
+        size: bytes that it takes, as far as that is known.
+        place: number in the source's order, from 1.
     """
 
     name: str
@@ -26,6 +29,8 @@ class Item(NamedTuple):
     label: int | None
     reference: Any = None
     bad: str = ""
+    size: int = 0
+    place: int = 0
 
 
 class Source(ABC):
@@ -37,6 +42,7 @@ class Source(ABC):
         channels: 1 or 3, unless the user wants otherwise.
         splits: names, "train" first.
         classes: names of the classes, or None without labels.
+        ordered: loading is cheap only in the order of the items.
     """
 
     uri: str
@@ -44,11 +50,11 @@ class Source(ABC):
     channels: int = 3
     splits: tuple[str, ...] = ("train", "test")
     classes: list[str] | None = None
-    has_own_splits: ClassVar[bool] = True
+    ordered: bool = False
 
     @abstractmethod
     def items(self, split: str) -> Iterator[Item]:
-        """The images of one split, lazily, always in the same order."""
+        """The images of one split, lazily, in the order in which they are cheapest to load."""
 
     @abstractmethod
     def load(self, item: Item) -> Loaded:
@@ -57,3 +63,8 @@ class Source(ABC):
         Raises:
             BadImage: this one cannot be read; the others may.
         """
+
+
+def name_hash(name: str) -> int:
+    """A number below 2**64 that depends on nothing but the name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -5,19 +5,18 @@ that; or images anywhere. Without splits of their own, a fraction is held out fo
 images whose names hash lowest, so that the choice does not depend on the order or the machine.
 """
 
-import hashlib
 import stat
 import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dcvae.errors import UserError
-from dcvae.sharding.sources.base import Item, Source
+from dcvae.sharding.sources.base import Item, Source, name_hash
 from dcvae.shards.encodings import BadImage
 from dcvae.storage import ObjectInfo, Storage, open_storage
 from dcvae.storage.uri import check_key
@@ -45,8 +44,6 @@ class FileSource(Source):
         test: fraction (below 1) or number (1 or more) of images to hold out, where the source
             has no ``test`` folder.
     """
-
-    has_own_splits: ClassVar[bool] = False
 
     def __init__(self, uri: str, name: str, test: float) -> None:
         self.uri, self.name, self._test = uri, name, test
@@ -111,11 +108,6 @@ class _Layout:
     def class_of(self, path: str) -> str | None:
         parts = PurePosixPath(path).parts[1 if self._own else 0 :]
         return parts[0] if self.classes and len(parts) > 1 else None
-
-
-def name_hash(name: str) -> int:
-    """A number below 2**64 that depends on nothing but the name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def _limit(uri: str, hashes: npt.NDArray[np.uint64], test: float) -> int:

@@ -161,12 +161,13 @@ class Lsun(Source):
     def items(self, split: str) -> Iterator[Item]:
         with self._open(split).begin(buffers=False) as transaction:
             for key in transaction.cursor().iternext(values=False):
-                yield Item(f"{split}-{key.decode('ascii')}", "published", None, (split, key))
+                text = key.decode("ascii")
+                yield Item(f"{split}-{text}", "published", None, (split, text))
 
     def load(self, item: Item) -> Loaded:
         split, key = item.reference
         with self._open(split).begin(buffers=False) as transaction:
-            body = transaction.get(key)
+            body = transaction.get(key.encode())
         if body is None:
             raise BadImage("gone")
         return bytes(body)

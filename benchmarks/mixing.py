@@ -1,0 +1,106 @@
+"""How well batches mix the classes of a source that is sorted by class.
+
+    python -m benchmarks.mixing [--images 20000] [--per-shard 128] [--classes 10 100 1000]
+                                [--batch 16 128]
+
+For each number of classes and size of batch, over one epoch: the share of the classes that a batch
+holds, and of the groups of four neighbours, which the minibatch statistics of the discriminator
+look at, those that are of one class. *source's order* is what shards filled in the order of the
+files would give, with the same stream; *ours* is a real set, through the real stream; *iid* is
+what independent draws give on average. The shards are small, so that few images stand for many:
+20,000 in shards of 128 mix as 640,000 in shards of 4,096 do.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcvae.sharding.shard import shard
+from dcvae.sharding.sources import Item, Source
+from dcvae.storage import open_storage
+from dcvae.streaming.order import Order
+from dcvae.streaming.stream import Stream
+
+GROUP, LANES, SEED = 4, 8, 1
+Labels = npt.NDArray[np.int64]
+
+
+class ByClass(Source):
+    """``count`` grey images of 4 pixels, all of one class before all of the next."""
+
+    splits = ("train",)
+    channels = 1
+
+    def __init__(self, count: int, classes: int) -> None:
+        self.uri, self.name = "benchmark", "by-class"
+        self.count, self.classes = count, [str(n) for n in range(classes)]
+
+    def label(self, number: Any) -> Any:
+        return number * len(self.classes) // self.count
+
+    def items(self, split: str) -> Iterator[Item]:
+        for n in range(self.count):
+            yield Item(f"{n:07d}", "1", self.label(n), n)
+
+    def load(self, item: Item) -> npt.NDArray[np.uint8]:
+        return np.full((4, 4), item.label % 256, np.uint8)
+
+
+def in_order(source: ByClass, sizes: list[int], batch: int, count: int) -> Iterator[Labels]:
+    """Labels of an epoch's batches, had the shards the source's order."""
+    order, firsts = Order(sizes, SEED, LANES), np.cumsum([0, *sizes])
+    for number in range(count):
+        place = order.batch(number * batch, batch)
+        yield source.label(firsts[place.shards] + place.samples)
+
+
+def figures(batches: Iterator[Labels], classes: int) -> tuple[float, float]:
+    """(share of the classes in a batch, share of groups that are of one class)."""
+    there, alike = [], []
+    for labels in batches:
+        there.append(len(np.unique(labels)) / classes)
+        groups = labels[: len(labels) // GROUP * GROUP].reshape(-1, GROUP)
+        alike.append(float((groups == groups[:, :1]).all(1).mean()))
+    return float(np.mean(there)), float(np.mean(alike))
+
+
+def rows(count: int, per_shard: int, classes: int, batches: list[int]) -> Iterator[str]:
+    source = ByClass(count, classes)
+    with tempfile.TemporaryDirectory() as place:
+        manifest = shard(source, place, resolution=4, samples_per_shard=per_shard)
+        sizes = [each.samples for each in manifest.shards("train", 4)]
+        for batch in batches:
+            whole = count // batch
+            stream = Stream(open_storage(place), manifest, resolution=4, seed=SEED, lanes=LANES)
+            with closing(stream):
+                taken = islice(stream.batches(0, batch), whole)
+                ours = figures((b.labels.numpy() for b in taken if b.labels is not None), classes)
+            before = figures(in_order(source, sizes, batch, whole), classes)
+            iid = 1 - (1 - 1 / classes) ** batch, classes ** (1 - GROUP)
+            cells = [f"{100 * way[n]:>10.2f}" for n in (0, 1) for way in (before, ours, iid)]
+            yield f"{classes:>8}{batch:>7}" + "".join(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--per-shard", type=int, default=128)
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--batch", type=int, nargs="+", default=[16, 128])
+    options = parser.parse_args()
+    print(f"{'':>15}{'classes in a batch, %':>30}{'groups of one class, %':>30}")
+    heads = "".join(f"{name:>10}" for name in ("in order", "ours", "iid") * 2)
+    print(f"{'classes':>8}{'batch':>7}{heads}")
+    for classes in options.classes:
+        for row in rows(options.images, options.per_shard, classes, options.batch):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Sources that can only be read from front to back, and sets that want their images mixed.
+
+A zip on S3, a tar on S3 or a table is read once in its own order, and the images that the next
+shards need are laid down in one local file; the shards are then made from there, in any order. It
+costs the bytes of the images, written and read once, on a local disk. What does not fit is done in
+several rounds, each of which reads the source again.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO, Protocol
+
+from dcvae.errors import UserError
+from dcvae.progress import OnProgress, Tally
+from dcvae.sharding.plan import Task
+from dcvae.sharding.sources import Item, Source
+from dcvae.sharding.sources.base import Loaded
+from dcvae.shards.encodings import BadImage
+
+VARIABLE = "DCVAE_SPILL_BYTES"
+LARGEST = 32 << 30  # bytes of one round, if the disk has twice as much
+IMAGES = 400_000  # of one round: their names are in memory
+_TOLD = 256  # images between two words on the progress
+
+
+class Reader(Protocol):
+    """What can load an image."""
+
+    def load(self, item: Item) -> Loaded: ...
+
+
+class Spill:
+    """Images in a nameless local file. Can be pickled; other processes reach the file through
+    this one, which must live."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_path": self._path, "_file": None}
+
+    def load(self, item: Item) -> Loaded:
+        """The bytes that ``item.reference`` (start, length, reason) tells of."""
+        start, length, reason = item.reference
+        if reason:
+            raise BadImage(reason)
+        if self._file is None:
+            self._file = open(self._path, "rb")  # noqa: SIM115, PTH123
+        self._file.seek(start)
+        return self._file.read(length)
+
+
+def rounds(
+    source: Source, tasks: Iterator[Task], progress: OnProgress | None
+) -> Iterator[tuple[Reader, Iterator[Task]]]:
+    """``tasks`` in rounds, with what loads their images."""
+    if not source.ordered:
+        yield source, tasks
+        return
+    for some in _rounds(tasks, budget()):
+        with tempfile.TemporaryFile(prefix="dcvae-") as file:
+            yield (
+                Spill(f"/proc/{os.getpid()}/fd/{file.fileno()}"),
+                iter(_lay_down(source, some, file, progress)),
+            )
+
+
+def budget() -> int:
+    """Bytes that one round may lay down: half of what the temporary folder has free, at most 32
+    GiB, or what ``DCVAE_SPILL_BYTES`` says.
+
+    Raises:
+        UserError: it says no number.
+    """
+    told = os.environ.get(VARIABLE)
+    if told is None:
+        return min(LARGEST, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+    if not told.isascii() or not told.isdigit():
+        raise UserError(f"{VARIABLE} is {told!r}: give a number of bytes")
+    return int(told)
+
+
+def _rounds(tasks: Iterator[Task], most: int) -> Iterator[list[Task]]:
+    some: list[Task] = []
+    size = count = 0
+    for task in tasks:
+        needed = sum(item.size for item in task.items)
+        if some and (size + needed > most or count + len(task.items) > IMAGES):
+            yield some
+            some, size, count = [], 0, 0
+        some.append(task)
+        size, count = size + needed, count + len(task.items)
+    if some:
+        yield some
+
+
+def _lay_down(
+    source: Source, tasks: list[Task], file: BinaryIO, progress: OnProgress | None
+) -> list[Task]:
+    """Read the images of ``tasks`` in the source's order into ``file``; the tasks that read it."""
+    places = [(item.place, t, n) for t, task in enumerate(tasks) for n, item in
+              enumerate(task.items) if not item.bad]  # fmt: skip
+    places.sort()
+    found = [list(task.items) for task in tasks]
+    tally = Tally(progress or _untold, len(places), f"reading {source.name}")
+    start = 0
+    for number, (_, t, n) in enumerate(places, 1):
+        item = found[t][n]
+        try:
+            body = source.load(item)
+            assert isinstance(body, bytes)
+            file.write(body)
+            reference = (start, len(body), "")
+            start += len(body)
+        except BadImage as error:
+            reference = (0, 0, str(error))
+        except OSError as error:
+            raise UserError(
+                f"the temporary folder takes no more images ({error.strerror}): make room there, "
+                f"set TMPDIR to a folder on a larger disk, or {VARIABLE} to fewer bytes"
+            ) from error
+        found[t][n] = item._replace(reference=reference)
+        if number % _TOLD == 0 or number == len(places):
+            tally(number - tally.done)
+    file.flush()
+    return [replace(task, items=tuple(items)) for task, items in zip(tasks, found, strict=True)]
+
+
+def _untold(done: int, total: int | None, what: str) -> None: ...
