@@ -13,14 +13,15 @@ from dcvae.errors import UserError
 from dcvae.evaluation.results import RESULT, Evaluation, read_evaluation
 from dcvae.promotion.card import model_card
 from dcvae.promotion.judge import check_thresholds, judge
+from dcvae.registry.catalogues import Catalogue
 from dcvae.registry.champion import Event, State, decide, read_state
+from dcvae.registry.publication import publish
 from dcvae.registry.resolve import resolve
-from dcvae.registry.versions import Version, claim, find, open_model, read_version
+from dcvae.registry.versions import CARD, Version, claim, find, open_model, read_version
 from dcvae.snapshot import CONFIG, WEIGHTS, describe_snapshot
 from dcvae.storage import Storage, join, open_storage, timestamp
 from dcvae.version import __version__
 
-CARD = "model_card.md"
 CHUNK = 1 << 20
 
 
@@ -47,6 +48,7 @@ def register(
     thresholds: dict[str, float] | None = None,
     lineage: dict[str, Any] | None = None,
     data: str | None = None,
+    catalogue: Catalogue | None = None,
 ) -> Registration:
     """Registers a snapshot with its evaluation as a version of ``name``, and judges it.
 
@@ -61,10 +63,12 @@ def register(
         data: URI of the shard set of the evaluation. When the champion was measured by another
             protocol, for example on older data, it is measured again on this set, so that the two
             can be compared. Without it, such a champion stays.
+        catalogue: another registry that shows the model's versions and its champion.
 
     Raises:
         UserError: the weights are damaged or not the evaluated ones, a threshold's metric was not
-            measured, or the registry cannot be written.
+            measured, the registry cannot be written, or the catalogue cannot be told: then all is
+            in the bucket, and the same call again tells it.
     """
     limits = dict(thresholds or {})
     source, measured = open_storage(snapshot), open_storage(evaluation)
@@ -72,6 +76,8 @@ def register(
     description = describe_snapshot(source)
     result = read_evaluation(measured)
     check_thresholds(limits, result)
+    if catalogue:
+        catalogue.check(model.uri, name)
     with _weights(source, description["weights_sha256"], result) as weights:
         config = source.read(CONFIG)
         draft = _draft(config, description, result, lineage or {}, snapshot)
@@ -82,6 +88,8 @@ def register(
     state = decide(model, lambda state: _gate(model, state, version, limits, data))
     event = _decided(state, version, limits, data)
     assert event is not None, "decide() wrote the event or found it"
+    if catalogue:
+        publish(model, name, catalogue)
     uri = join(registry, name, "versions", str(version.version))
     return Registration(version.version, uri, event.moved, event.reason, event.previous)
 

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dcvae.errors import UserError
-from dcvae.registry.versions import open_model, read_version
-from dcvae.storage import Conflict, NotFound, Storage, timestamp, to_json
+from dcvae.registry.versions import open_model
+from dcvae.storage import Conflict, NotFound, Storage, to_json
 
 CHAMPION = "champion.json"
 PATIENCE = 120.0  # seconds of losing to other writers before giving up
@@ -89,30 +89,6 @@ def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
                     f"{model.uri}/{CHAMPION} is changed all the time; try again"
                 ) from None
             time.sleep(random.uniform(0.01, 0.3))
-
-
-def promote(registry: str, name: str, version: int, reason: str = "promoted by hand") -> State:
-    """Makes ``version`` the champion whatever the gate says, also an earlier one.
-
-    Raises:
-        UserError: there is no such version.
-    """
-    model = open_model(registry, name)
-    read_version(model, version)
-
-    def by_hand(state: State) -> Event | None:
-        if state.version == version:
-            return None
-        return Event(
-            at=timestamp(),
-            by="hand",
-            version=version,
-            moved=True,
-            previous=state.version,
-            reason=reason,
-        )
-
-    return decide(model, by_hand)
 
 
 def history(registry: str, name: str) -> tuple[Event, ...]:

@@ -3,21 +3,27 @@
 import hashlib
 
 from dcvae.errors import UserError
+from dcvae.registry.catalogues import CHAMPION as LEADING
+from dcvae.registry.catalogues import Catalogue
 from dcvae.registry.champion import CHAMPION, read_state
 from dcvae.registry.versions import read_version
 from dcvae.snapshot import CONFIG, WEIGHTS
 from dcvae.storage import Storage, join, open_storage
 
 
-def resolve(uri: str) -> str:
+def resolve(uri: str, catalogue: Catalogue | None = None) -> str:
     """URI of the folder with ``model.safetensors`` that ``uri`` stands for.
 
-    ==========================================  ==============================
+    ==========================================  =================================================
     ``<run>/snapshots/<images>``                itself
     ``<registry>/<name>``                       the champion's content
-    ``<registry>/<name>/versions/<number>``     that version's content
-    ==========================================  ==============================
+    ``<registry>/<name>@champion``              the same
+    ``<registry>/<name>@<alias>``               what ``catalogue`` calls so
+    ``<registry>/<name>@<number>``              that version's content
+    ``<registry>/<name>/versions/<number>``     the same
+    ==========================================  =================================================
 
+    With a ``catalogue``, which version is the champion is asked of it, and of the bucket otherwise.
     A registered configuration whose bytes are not those of its record is refused; it carries the
     checksum of the weights, which is verified when they are loaded.
 
@@ -31,18 +37,47 @@ def resolve(uri: str) -> str:
     storage = open_storage(uri)
     if storage.stat(WEIGHTS):
         return uri
+    model, alias = split_alias(uri)
+    if alias and alias.isdecimal():
+        return _content(open_storage(model), int(alias))
+    storage = open_storage(model)
     if storage.stat(CHAMPION):
-        version = read_state(storage).version
-        if version is None:
-            raise UserError(
-                f"{uri} has no champion: no version has passed its gate; load one by its number, "
-                f"{join(uri, 'versions', '1')}, or promote one"
-            )
-        return _content(storage, version)
+        return _content(storage, _number(storage, alias or LEADING, catalogue))
     raise UserError(
-        f"there is no model at {uri}: give a snapshot folder (with {WEIGHTS}), a registered model, "
-        "or one of its versions (…/versions/3)"
+        f"there is no model at {model}: give a snapshot folder (with {WEIGHTS}), a registered "
+        "model, or one of its versions (…@3)"
     )
+
+
+def split_alias(uri: str) -> tuple[str, str]:
+    """``s3://bucket/models/digits@champion`` → the model's place and ``champion``, or ``""``."""
+    place, at, alias = uri.rstrip("/").rpartition("@")
+    return (place, alias) if at and alias and "/" not in alias else (uri, "")
+
+
+def _number(model: Storage, alias: str, catalogue: Catalogue | None) -> int:
+    """The version that has an alias."""
+    if catalogue:
+        found = catalogue.find(model.uri, model.uri.rpartition("/")[2], alias)
+        if found is None:
+            raise UserError(
+                f"{catalogue.title} at {catalogue.address} has no version of {model.uri} with the "
+                f"alias {alias}; load one by its number, {model.uri}@1"
+            )
+        return found
+    if alias != LEADING:
+        raise UserError(
+            f"{model.uri}@{alias} names no version: the registry in a bucket knows @{LEADING} and "
+            "numbers, such as @3; for other aliases set DCVAE_REGISTRY to the registry that has "
+            "them"
+        )
+    version = read_state(model).version
+    if version is None:
+        raise UserError(
+            f"{model.uri} has no champion: no version has passed its gate; load one by its number, "
+            f"{join(model.uri, 'versions', '1')}, or promote one"
+        )
+    return version
 
 
 def _content(model: Storage, number: int) -> str:

@@ -11,6 +11,8 @@ from dcvae.evaluation.results import Evaluation
 from dcvae.storage import Conflict, NotFound, Storage, open_storage, read_versioned, to_json
 
 FORMAT_VERSION = 1
+CARD = "model_card.md"
+"""Beside a version's weights: what it is, for people."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -36,18 +38,23 @@ class Version(BaseModel):
         return f"content/{self.digest[:32]}"
 
 
+def check_name(name: str) -> str:
+    """Return ``name``. Raises UserError when it cannot be part of a URI and a label."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot name a model: use 1 to 63 lower-case letters, digits, '.', '_' "
+            "or '-', beginning and ending with a letter or digit"
+        )
+    return name
+
+
 def open_model(registry: str, name: str) -> Storage:
     """The place of the model ``name`` in a registry.
 
     Raises:
         UserError: the name cannot be part of a URI and a label.
     """
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"{name!r} cannot name a model: use 1 to 63 lower-case letters, digits, '.', '_' "
-            "or '-', beginning and ending with a letter or digit"
-        )
-    return open_storage(registry).child(name)
+    return open_storage(registry).child(check_name(name))
 
 
 def key_of(number: int) -> str:
@@ -74,17 +81,17 @@ def read_version(model: Storage, number: int) -> Version:
 def list_versions(registry: str, name: str) -> list[Version]:
     """All versions of a model, oldest first."""
     model = open_model(registry, name)
-    return [read_version(model, number) for number in _numbers(model)]
+    return [read_version(model, number) for number in numbers(model)]
 
 
 def find(model: Storage, digest: str) -> tuple[Version | None, int]:
     """The version whose content has this digest, if there is one, and the last number seen."""
-    numbers = _numbers(model)
-    for number in numbers:
+    taken = numbers(model)
+    for number in taken:
         version = read_version(model, number)
         if version.digest == digest:
             return version, number
-    return None, max(numbers, default=0)
+    return None, max(taken, default=0)
 
 
 def claim(model: Storage, draft: Version, after: int) -> Version:
@@ -105,7 +112,8 @@ def claim(model: Storage, draft: Version, after: int) -> Version:
     raise AssertionError("numbers do not end")
 
 
-def _numbers(model: Storage) -> list[int]:
+def numbers(model: Storage) -> list[int]:
+    """The numbers of a model's versions, ascending."""
     keys = (info.key for info in model.list("versions/"))
     matches = (re.fullmatch(r"versions/(\d{6,})\.json", key) for key in keys)
     return sorted(int(match[1]) for match in matches if match)

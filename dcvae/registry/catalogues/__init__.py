@@ -1,0 +1,49 @@
+"""Other registries in which people look: each shows the versions that ours holds.
+
+==============  ==================================================================
+``s3``          none: the registry in the bucket alone
+``kubeflow``    Kubeflow Model Registry, at ``DCVAE_REGISTRY_ADDRESS``
+``mlflow``      MLflow, where ``MLFLOW_TRACKING_URI`` says
+==============  ==================================================================
+
+Content, numbers, the gate and its decisions stay in the bucket. A catalogue is told afterwards, so
+it can be behind for a moment, or for as long as it cannot be reached; the next time it is told all
+that it lacks.
+"""
+
+import os
+
+from dcvae.errors import UserError
+from dcvae.registry.catalogues.base import CHAMPION, Catalogue
+
+KINDS = ("s3", "kubeflow", "mlflow")
+VARIABLE = "DCVAE_REGISTRY"
+
+__all__ = ["CHAMPION", "KINDS", "VARIABLE", "Catalogue", "check_kind", "open_catalogue"]
+
+
+def check_kind(kind: str) -> str:
+    """Return ``kind``. Raises UserError when there is no such registry."""
+    if kind not in KINDS:
+        raise UserError(f"there is no registry {kind!r}; use one of: {', '.join(KINDS)}")
+    return kind
+
+
+def open_catalogue(kind: str | None = None) -> Catalogue | None:
+    """The catalogue of this kind, by default of the one that ``DCVAE_REGISTRY`` names; s3: none.
+
+    Nothing is asked of it yet, see :meth:`Catalogue.check`.
+
+    Raises:
+        UserError: there is no such kind, its client is not installed or has no address.
+    """
+    chosen = check_kind(kind or os.environ.get(VARIABLE) or "s3")
+    if chosen == "kubeflow":
+        from dcvae.registry.catalogues.kubeflow import KubeflowCatalogue
+
+        return KubeflowCatalogue()
+    if chosen == "mlflow":
+        from dcvae.registry.catalogues.mlflow import MlflowCatalogue
+
+        return MlflowCatalogue()
+    return None
