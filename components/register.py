@@ -18,6 +18,7 @@ def register(
     run: str,
     model: Output[Model],
     card: Output[Markdown],
+    registry: str = "",
 ) -> str:
     """Register a model; it becomes the champion if it passes the gate.
 
@@ -34,6 +35,8 @@ def register(
         run: id of the pipeline run, for the version's lineage.
         model: the registered version.
         card: its model card.
+        registry: another registry that shows it: kubeflow or mlflow; empty: as the environment
+            variable DCVAE_REGISTRY says.
 
     Returns:
         URI of the registered version.
@@ -43,13 +46,13 @@ def register(
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import registry_uri
     from dcvae.promotion import register as add
-    from dcvae.registry import resolve
+    from dcvae.registry import open_catalogue, resolve
     from dcvae.storage import open_storage
 
     with running_step():
         limits = {metric: float(value) for metric, value in maximum.items()}
-        registry, lineage = registry_uri(storage), {"pipeline_run": run}
-        done = add(snapshot, evaluation, registry, name, limits, lineage, data)
+        given = (snapshot, evaluation, registry_uri(storage), name, limits, {"pipeline_run": run})
+        done = add(*given, data, open_catalogue(registry or None))
         place = "the champion" if done.champion else "not the champion"
         print(f"version {done.version} is {place}: {done.reason}")
         content = open_storage(resolve(done.uri))

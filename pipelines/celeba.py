@@ -25,6 +25,7 @@ def celeba(
     extractor: str = "efficientnet-lite0",
     weights: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
+    registry: str = "",
     num_tasks: int = 1,
 ) -> Results:
     """Faces, from the published files to a registered model.
@@ -39,6 +40,7 @@ def celeba(
         extractor: network whose features are compared; inception-v3 gives the paper's FID.
         weights: URI of that network's weights, where it does not come with them.
         maximum: largest values a champion may have, by metric.
+        registry: where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says.
         num_tasks: tasks that share the cutting; more than 1 for images in a bucket.
     """
     return line(
@@ -55,6 +57,7 @@ def celeba(
         extractor=extractor,
         weights=weights,
         maximum=maximum,
+        registry=registry,
         num_tasks=num_tasks,
     )
 

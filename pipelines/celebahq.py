@@ -26,6 +26,7 @@ def celebahq(
     extractor: str = "efficientnet-lite0",
     weights: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
+    registry: str = "",
     num_tasks: int = 8,
 ) -> Results:
     """Faces from a bucket to a registered model.
@@ -41,6 +42,7 @@ def celebahq(
         extractor: network whose features are compared; inception-v3 gives the paper's FID.
         weights: URI of that network's weights, where it does not come with them.
         maximum: largest values a champion may have, by metric.
+        registry: where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says.
         num_tasks: tasks that share the cutting into shards.
     """
     return line(
@@ -57,6 +59,7 @@ def celebahq(
         extractor=extractor,
         weights=weights,
         maximum=maximum,
+        registry=registry,
         num_tasks=num_tasks,
     )
 

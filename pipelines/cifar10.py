@@ -25,6 +25,7 @@ def cifar10(
     extractor: str = "efficientnet-lite0",
     weights: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
+    registry: str = "",
 ) -> Results:
     """Pictures of ten kinds of things, from the published files to a registered model.
 
@@ -38,6 +39,7 @@ def cifar10(
         extractor: network whose features are compared; inception-v3 gives the paper's FID.
         weights: URI of that network's weights, where it does not come with them.
         maximum: largest values a champion may have, by metric.
+        registry: where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says.
     """
     return line(
         source=source,
@@ -53,6 +55,7 @@ def cifar10(
         extractor=extractor,
         weights=weights,
         maximum=maximum,
+        registry=registry,
     )
 
 

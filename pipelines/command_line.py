@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Never
 
 from dcvae.errors import UserError
+from pipelines import form
 
 _KINDS = {
     "STRING": str,
@@ -45,6 +46,7 @@ def _run(pipeline: Any, arguments: list[str] | None, small: Mapping[str, object]
         if not options.local:
             raise UserError("--small is a form for this machine; use it with --local")
         values = {**small, **values}
+    form.check(pipeline, values)
     if options.local:
         from pipelines.local import run_here
 

@@ -24,6 +24,7 @@ def digits(
     ranks: int = 2,
     samples: int = 0,
     maximum: Dict[str, float] = {"pixel_distance": 45.0},  # noqa: B006, UP006
+    registry: str = "",
 ) -> Results:
     """Digits from images to a registered model.
 
@@ -36,6 +37,7 @@ def digits(
         ranks: processes that share the training.
         samples: images in each compared set; 0: as many as are held out.
         maximum: largest values a champion may have.
+        registry: where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says.
     """
     return line(
         source=source,
@@ -49,6 +51,7 @@ def digits(
         ranks=ranks,
         samples=samples,
         maximum=maximum,
+        registry=registry,
         small=Size(cpu="1", memory="2Gi"),
         large=Size(cpu="2", memory="4Gi"),
     )

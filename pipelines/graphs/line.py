@@ -42,6 +42,15 @@ STORAGE_PATIENCE = {
     environment.STORAGE_PATIENCE: "1800",
 }
 """Steps wait out an outage of the storage themselves: one that gives up ends its run."""
+REGISTRY_KEYS = ("DCVAE_REGISTRY", "DCVAE_REGISTRY_ADDRESS", "MLFLOW_TRACKING_URI")
+"""Of the same ConfigMap: another registry that shows the models."""
+REGISTRY_SECRET = "dcvae-registry"
+"""Secret with what that registry asks for, where it asks."""
+REGISTRY_SECRET_KEYS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
 
 EXTRACTOR = "efficientnet-lite0"
 """What measures where a pipeline does not ask: its weights are in its package."""
@@ -86,6 +95,7 @@ def line(
     ranks: int,
     samples: int,
     maximum: dict[str, float],
+    registry: str = "",
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
     extractor: str = EXTRACTOR,
@@ -128,9 +138,16 @@ def line(
         storage=storage,
         name=name,
         maximum=maximum,
+        registry=registry,
         run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,  # the runs of a schedule have no name here
     )
     prepare(registered, "Register, and judge against the champion", small)
+    kubernetes.use_config_map_as_env(
+        registered, CLUSTER, {key: key for key in REGISTRY_KEYS}, optional=True
+    )
+    kubernetes.use_secret_as_env(
+        registered, REGISTRY_SECRET, {key: key for key in REGISTRY_SECRET_KEYS}, optional=True
+    )
     return Results(
         data=cut.outputs["Output"],
         snapshot=trained.outputs["Output"],

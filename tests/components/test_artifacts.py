@@ -13,6 +13,7 @@ from kfp import dsl
 from kfp.dsl import ClassificationMetrics
 
 from components.evaluate import evaluate
+from dcvae.evaluation.names import measurable
 from dcvae.models import DCVAE
 from dcvae.presets import configure
 from dcvae.sharding.shard import shard
@@ -91,6 +92,8 @@ def test_scalars_are_every_measured_number(steps) -> None:  # type: ignore[no-un
     values = {name: metric["value"] for name, metric in stored["metrics"].items()}
     assert metadata(steps, "evaluate", "metrics") == pytest.approx(values)
     assert len(values) == 11
+    better = {name: metric["better"] for name, metric in stored["metrics"].items()}
+    assert better == measurable("efficientnet-lite0"), "the names are known beforehand"
 
 
 def test_the_confusion_matrix_has_every_class(steps) -> None:  # type: ignore[no-untyped-def]

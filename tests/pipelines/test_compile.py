@@ -15,8 +15,10 @@ from kfp import components as kfp_components
 
 from components.base import IMAGE
 from dcvae.environment import S3
+from dcvae.errors import UserError
+from pipelines import form
 from pipelines.command_line import main
-from pipelines.graphs.line import COMPONENT, GPU
+from pipelines.graphs.line import COMPONENT, GPU, SECRET
 from pipelines.kubeflow.package import experiments
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,7 +69,7 @@ def test_the_sdk_loads_it_again(package: Path) -> None:
 def test_parameters_are_typed_described_and_have_defaults(package: Path) -> None:
     spec, _ = documents(package)
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert len(parameters) < 12, "a form that is filled in a minute"
+    assert len(parameters) <= 12, "a form that is filled in a minute"
     for name, parameter in parameters.items():
         assert parameter["parameterType"] in TYPES, name
         assert "defaultValue" in parameter, name
@@ -153,7 +155,7 @@ def test_the_clusters_launcher_keeps_its_own_storage(package: Path) -> None:
     """It reads AWS_ variables in the steps' container, for the artifacts of Kubeflow."""
     spec, platform = documents(package)
     for label in steps(spec):
-        (secret,) = platform[label]["secretAsEnv"]
+        (secret,) = (s for s in platform[label]["secretAsEnv"] if s["secretName"] == SECRET)
         names = {each["secretKey"]: each["envVar"] for each in secret["keyToEnv"]}
         assert not [name for name in names.values() if name.startswith("AWS_")]
         assert set(names.values()) == set(S3.values()), "what dcvae.storage reads first"
@@ -258,12 +260,27 @@ def test_settings_become_defaults_and_the_image_can_be_chosen(tmp_path: Path) ->
         (["--compile", "--image", "dcvae"], "the image dcvae must be pinned"),
         (["--compile", "--image", "dcvae:latest"], "the image dcvae:latest must be pinned"),
         (["--compile", "--output", "{tmp}/x.json"], "a pipeline package is a .yaml file"),
+        (["--compile", "--set", "name=Digits"], "'Digits' cannot name a model"),
+        (["--schedule", "@daily", "--set", f"name={'a' * 64}"], "use 1 to 63 lower-case letters"),
+        (["--local", "--set", "registry=wandb"], "no registry 'wandb'; use one of: s3, kubeflow"),
+        (
+            ["--submit", "--set", 'maximum={"fid_sampling": 40}'],
+            "maximum asks for fid_sampling, which is not measured with efficientnet-lite0; there",
+        ),
+        (
+            ["--compile", "--set", 'maximum={"recall_efficientnet_lite0_sampling": 1}'],
+            "recall_efficientnet_lite0_sampling is better when higher",
+        ),
+        (
+            ["--compile", "--set", 'maximum={"pixel_distance": "low"}'],
+            "the maximum of pixel_distance is 'low', which is not a number",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(
     tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
-    done = run("digits", *(argument.format(tmp=tmp_path) for argument in arguments))
+    done = run("digits", *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.startswith("error: ")
@@ -277,3 +294,13 @@ def test_importing_a_pipeline_only_defines_it(name: str) -> None:
     assert pipeline.name == f"dcvae-{name.replace('_', '-')}"
     assert pipeline.pipeline_spec.pipeline_info.display_name.startswith("DC-VAE")
     assert pipeline.description
+
+
+def test_maxima_are_those_of_the_chosen_extractor() -> None:
+    celebahq = import_module("pipelines.celebahq").celebahq
+    inception = {"extractor": "inception-v3", "maximum": {"fid_sampling": 40.0}}
+    form.check(celebahq, inception)
+    with pytest.raises(UserError, match=r"not measured with inception-v3; there are: .*fid_samp"):
+        form.check(celebahq, {**inception, "maximum": {"fd_inception_v3_sampling": 40.0}})
+    with pytest.raises(UserError, match="there is no extractor 'inception'; use one of"):
+        form.check(celebahq, {"extractor": "inception"})
