@@ -100,6 +100,18 @@ TRAINING_START_SECONDS = Variable(
 TRAINING_QUEUE = Variable(
     "DCVAE_TRAINING_QUEUE", CLUSTER, "Kueue's LocalQueue that TrainJobs wait in.", "no queue"
 )
+REGISTRY = Variable(
+    "DCVAE_REGISTRY",
+    USERS,
+    "Another registry that shows the models: `kubeflow` or `mlflow` (at `MLFLOW_TRACKING_URI`).",
+    "`s3`: the registry in the bucket alone",
+)
+REGISTRY_ADDRESS = Variable(
+    "DCVAE_REGISTRY_ADDRESS",
+    USERS,
+    "Address of Kubeflow Model Registry.",
+    "`http://model-registry-service.kubeflow.svc.cluster.local:8080`",
+)
 PUSHGATEWAY = Variable(
     "DCVAE_PUSHGATEWAY",
     CLUSTER,

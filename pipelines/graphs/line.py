@@ -42,7 +42,7 @@ STORAGE_PATIENCE = {
     environment.STORAGE_PATIENCE: "1800",
 }
 """Steps wait out an outage of the storage themselves: one that gives up ends its run."""
-REGISTRY_KEYS = ("DCVAE_REGISTRY", "DCVAE_REGISTRY_ADDRESS", "MLFLOW_TRACKING_URI")
+REGISTRY_KEYS = (environment.REGISTRY, environment.REGISTRY_ADDRESS, "MLFLOW_TRACKING_URI")
 """Of the same ConfigMap: another registry that shows the models."""
 REGISTRY_SECRET = "dcvae-registry"
 """Secret with what that registry asks for, where it asks."""

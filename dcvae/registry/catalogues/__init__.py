@@ -13,13 +13,13 @@ that it lacks.
 
 import os
 
+from dcvae.environment import REGISTRY
 from dcvae.errors import UserError
 from dcvae.registry.catalogues.base import CHAMPION, Catalogue
 
 KINDS = ("s3", "kubeflow", "mlflow")
-VARIABLE = "DCVAE_REGISTRY"
 
-__all__ = ["CHAMPION", "KINDS", "VARIABLE", "Catalogue", "check_kind", "open_catalogue"]
+__all__ = ["CHAMPION", "KINDS", "Catalogue", "check_kind", "open_catalogue"]
 
 
 def check_kind(kind: str) -> str:
@@ -37,7 +37,7 @@ def open_catalogue(kind: str | None = None) -> Catalogue | None:
     Raises:
         UserError: there is no such kind, its client is not installed or has no address.
     """
-    chosen = check_kind(kind or os.environ.get(VARIABLE) or "s3")
+    chosen = check_kind(kind or os.environ.get(REGISTRY) or "s3")
     if chosen == "kubeflow":
         from dcvae.registry.catalogues.kubeflow import KubeflowCatalogue
 

@@ -10,10 +10,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dcvae.environment import REGISTRY_ADDRESS as ADDRESS
 from dcvae.errors import UserError
 from dcvae.registry.catalogues.base import CHAMPION, Catalogue, Entry
 
-ADDRESS = "DCVAE_REGISTRY_ADDRESS"
 IN_CLUSTER = "http://model-registry-service.kubeflow.svc.cluster.local:8080"
 """Where Kubeflow's manifests put the server."""
 TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"
