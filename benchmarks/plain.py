@@ -72,7 +72,8 @@ class PlainStep:
             )
             for name, modules in parts.items()
         }
-        self.losses: dict[str, float] = {}
+        self.losses: dict[str, list[float]] = {}
+        """Each term, as often as the last step computed it."""
 
     @property
     def dual(self) -> AutoganDualEncoder:
@@ -83,10 +84,17 @@ class PlainStep:
 
     def __call__(self, batches: list[tuple[Tensor, Rows]]) -> None:
         """One step on ``batches``: (images [N, C, 32, 32], their rows) for each update of D."""
-        for images, rows in batches:
+        self.losses = {}
+        first, *others = batches
+        self.discriminator_update(*first)
+        self.generator_update(*first)
+        self.contrastive_update(*first)
+        self.average()
+        for images, rows in others:
             self.discriminator_update(images, rows)
-        self.generator_update(*batches[-1])
-        self.contrastive_update(*batches[-1])
+
+    def average(self) -> None:
+        """The moving average of encoder and decoder."""
         decay = self.config.training.average_decay
         averaged, live = self.networks.averaged, self.networks.autoencoder
         with torch.no_grad():
@@ -99,7 +107,7 @@ class PlainStep:
         """Hinge loss of D; the fakes are not detached."""
         reconstruction, sample, _, _ = self.generate(images, rows, "discriminator", ratio=1)
         real = self.score(images)
-        fakes = [self.score(reconstruction), self.score(sample)]
+        fakes = [self.score(sample), self.score(reconstruction)]
         loss = F.relu(1 - real).mean()
         for fake in fakes:
             loss = loss + 0.5 * F.relu(1 + fake).mean()
@@ -109,8 +117,8 @@ class PlainStep:
         """Hinge loss of encoder and decoder; D's weights get gradients that nobody uses."""
         ratio = self.config.training.generator_batch_ratio
         reconstruction, sample, mu, logvar = self.generate(images, rows, "generator", ratio)
-        loss = -0.5 * self.score(reconstruction).mean() - 0.5 * self.score(sample).mean()
-        self.update(loss + self.kl(mu, logvar), "gan_generator", ["encoder", "decoder"])
+        loss = -0.5 * self.score(sample).mean() - 0.5 * self.score(reconstruction).mean()
+        self.update(loss, "gan_generator", ["encoder", "decoder"], self.kl("kl", mu, logvar))
 
     def contrastive_update(self, images: Tensor, rows: Rows) -> None:
         """InfoNCE of a third reconstruction."""
@@ -122,31 +130,39 @@ class PlainStep:
             assert isinstance(keys, AutoganDualEncoder)
             positive = self.embed(keys, images)
         reconstruction, _, mu, logvar = self.generate(images, rows, "contrastive", ratio=0)
-        loss = self.kl(mu, logvar)
+        kl = self.kl("kl_contrastive", mu, logvar)
+        loss = images.new_zeros(())
         found = self.embed(self.dual, reconstruction)
         for name, query in found.items():
             negatives = self.networks.queues[name].valid().clone()  # type: ignore[operator]
             own = (query * positive[name]).sum(1, keepdim=True)
             logits = torch.cat([own, query @ negatives.T], 1) / objective.temperature
             term = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
-            self.losses[f"accuracy_{name}"] = (logits.argmax(1) == 0).double().mean().item()
+            self.note(f"accuracy_{name}", (logits.argmax(1) == 0).double().mean())
+            self.note(f"instance_{name}", term)
             loss = loss + term / len(found)
-        self.update(loss, "instance", ["encoder", "decoder", "shared", "embed"])
+        self.update(loss, "", ["encoder", "decoder", "shared", "embed"], kl)
         for name, rows_of_keys in positive.items():
             self.networks.queues[name].push(rows_of_keys)  # type: ignore[operator]
 
-    def update(self, loss: Tensor, name: str, parts: list[str]) -> None:
+    def update(self, loss: Tensor, name: str, parts: list[str], kl: Tensor | float = 0.0) -> None:
         """Zero all gradients, differentiate, step the named parts, look at the loss."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-        loss.backward()
+        (loss + kl).backward()
         for part in parts:
             self.optimizers[part].step()
-        self.losses[name] = loss.item()
+        if name:
+            self.note(name, loss)
 
-    def kl(self, mu: Tensor, logvar: Tensor) -> Tensor:
+    def note(self, name: str, value: Tensor) -> None:
+        """Look at a term."""
+        self.losses.setdefault(name, []).append(value.item())
+
+    def kl(self, name: str, mu: Tensor, logvar: Tensor) -> Tensor:
         """The weighted KL."""
         kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1).mean()
+        self.note(name, kl)
         return self.config.objective.kl_weight * kl
 
     def generate(

@@ -81,7 +81,7 @@ def training_text(values: Mapping[str, float | str]) -> str:
 
     ``16 px (40 % in), 212 images/s, 3 % waiting for data, D 0.52, penalty 0.03, G -0.2,
     KL 31/30, instance 2.1/1.9, accuracy 41/52 %``: terms of one kind side by side, those of layers
-    from low to high; KL of the generator and of the contrastive phase.
+    from low to high; KL of the generator's and of the contrastive update.
     """
     given = dict(values)
     known = {name: given.pop(name) for name in _SAID if name in given}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dcvae.config import STDDEV_GROUP
 from dcvae.models.across_ranks import all_rows, own_rows, world_size
+from dcvae.objective.precision import at_least_float32
 
 LEAKY_SLOPE = 0.2
 HE_GAIN = math.sqrt(2.0)
@@ -85,8 +86,12 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Scale each pixel's feature vector (dimension 1) to unit mean square (section 4.2)."""
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + eps)
+    """Scale each pixel's feature vector (dimension 1) to unit mean square (section 4.2).
+
+    The mean is taken in float32 or wider; the result has the dtype of ``x``.
+    """
+    scale = torch.rsqrt(at_least_float32(x).square().mean(dim=1, keepdim=True) + eps)
+    return x * scale.to(x.dtype)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -104,11 +109,13 @@ def minibatch_stddev(x: Tensor, group: int = STDDEV_GROUP, eps: float = 1e-8) ->
 
     Maps [N, C, H, W] to [N, 1, H, W]. Groups are contiguous images of the batch that all ranks
     share; its last one may be shorter. Where a group lies on several ranks, its images are
-    gathered: N ranks compute what one rank computes on the whole batch.
+    gathered: N ranks compute what one rank computes on the whole batch. The statistic is taken in
+    float32 or wider; the result has the dtype of ``x``.
     """
     n, _, h, w = x.shape
+    exact = at_least_float32(x)
     spread = world_size() > 1 and n % group != 0
-    deviation = _stddev_of_groups(all_rows(x) if spread else x, group, eps)
+    deviation = _stddev_of_groups(all_rows(exact) if spread else exact, group, eps).to(x.dtype)
     return (own_rows(deviation) if spread else deviation).view(n, 1, 1, 1).expand(n, 1, h, w)
 
 

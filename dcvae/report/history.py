@@ -29,7 +29,7 @@ _SPEED = ("images_per_second",)
 _NOT_CURVES = ("images", "resolution", "fade", "data_wait_seconds")
 _NAMES = {
     "kl": "KL divergence",
-    "kl_contrastive": "KL divergence, contrastive phase",
+    "kl_contrastive": "KL divergence, contrastive update",
     "gan_discriminator": "GAN, discriminator",
     "gan_generator": "GAN, encoder and decoder",
     "instance_low": "Instance, lower layer",

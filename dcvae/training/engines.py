@@ -132,5 +132,10 @@ def _deepspeed_config(training: TrainingConfig) -> dict[str, Any]:
     if training.log_communication:
         config["comms_logger"] = {"enabled": True, "prof_all": True}
     if training.precision == "bfloat16":
-        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+        # Of no module are the gradients rounded for their way between ranks.
+        config["torch_autocast"] = {
+            "enabled": True,
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],
+        }
     return config

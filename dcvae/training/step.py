@@ -1,7 +1,7 @@
 """One training step: the updates of Eq. 9, through engines, in a precision, over ranks.
 
-A step is made on one global batch for each discriminator update; the generator's and the
-contrastive update use the last of them.
+A step is made on one global batch for each update of the discriminator. As in the released code,
+the generator's and the contrastive update come after the first of them, on the same images.
 """
 
 from contextlib import ExitStack, nullcontext
@@ -58,16 +58,17 @@ class TrainingStep:
         the contrastive accuracy as means over this rank's images, on the device, without gradient.
         """
         self.terms = {}
-        objective = self.config.objective
+        objective, (first, *others) = self.config.objective, batches
         if objective.adversarial:
-            for batch in batches:
-                self.update(self.discriminator, batch, images)
+            self.update(self.discriminator, first, images)
         if objective.adversarial or not objective.contrastive:
-            self.update(self.generator, batches[-1], images)
+            self.update(self.generator, first, images)
         if objective.contrastive:
             self.networks.update_keys()
-            self.update(self.contrastive, batches[-1], images)
+            self.update(self.contrastive, first, images)
         self.networks.update_average()
+        for batch in others:
+            self.update(self.discriminator, batch, images)
         return {name: torch.stack(values).mean() for name, values in self.terms.items()}
 
     def update(self, update: Update, batch: list[MicroBatch], images: int) -> None:

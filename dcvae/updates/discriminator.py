@@ -36,9 +36,9 @@ class DiscriminatorUpdate:
         dual_encoder, at = networks.discriminator, networks.at
         with torch.no_grad():
             made = networks.autoencoder(images, noise.posterior, noise.prior)
-        parts = [images, made.reconstruction, made.sample]
+        parts = [images, made.sample, made.reconstruction]
         scores = (self.dual_encoder or dual_encoder)(parts, *at, "score")
-        real, reconstruction, sample = map(at_least_float32, scores)
+        real, sample, reconstruction = map(at_least_float32, scores)
         if self.objective.gan_loss == "hinge":
             loss = gan.hinge_discriminator(real, reconstruction, sample)
             return Loss(loss, {"gan_discriminator": loss})

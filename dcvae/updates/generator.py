@@ -41,9 +41,10 @@ class GeneratorUpdate:
             loss = loss + self.objective.reconstruction_weight * rebuilt[1]
             terms |= [rebuilt]
         if self.objective.adversarial:
-            parts = [made.reconstruction, made.sample]
+            parts = [made.sample, made.reconstruction]
             scores = networks.discriminator(parts, *networks.at, "score")
-            terms["gan_generator"] = gan.generator(*map(at_least_float32, scores))
+            sample, reconstruction = map(at_least_float32, scores)
+            terms["gan_generator"] = gan.generator(reconstruction, sample)
             loss = loss + self.objective.gan_weight * terms["gan_generator"]
         return Loss(loss, terms)
 

@@ -76,16 +76,21 @@ def micro_batch(settings: Config, all_images: Tensor, images: int, first: int) -
 
 
 def term_gradients(settings: list[str], resolution: int, fade: float) -> dict[str, Tensor]:
-    """Gradients in float64 of every loss term by every network, averaged over the ranks."""
+    """Gradients of every loss term by every network, averaged over the ranks.
+
+    In float64, or in float32 under autocast where the settings ask for bfloat16.
+    """
     chosen = config(settings)
-    networks = Networks(chosen).double()
+    low = chosen.training.precision == "bfloat16"
+    dtype = torch.float32 if low else torch.float64
+    networks = Networks(chosen).to(dtype)
     networks.grow_to(resolution, fade)
     generator = torch.Generator().manual_seed(1)
     for queue in networks.queues.values():
-        keys = torch.randn(24, queue.keys.shape[1], generator=generator, dtype=torch.float64)
+        keys = torch.randn(24, queue.keys.shape[1], generator=generator, dtype=dtype)
         queue.push(torch.nn.functional.normalize(keys, dim=1))  # type: ignore[operator]
     batch = chosen.training.phases[0].batch_size
-    micro = micro_batch(chosen, global_images(batch, resolution, 0, torch.float64), 0, 0)
+    micro = micro_batch(chosen, global_images(batch, resolution, 0, dtype), 0, 0)
     step = TrainingStep(chosen, networks, {})
     objective, updates = chosen.objective, []
     if objective.adversarial:
@@ -96,7 +101,8 @@ def term_gradients(settings: list[str], resolution: int, fade: float) -> dict[st
         updates.append(step.contrastive)
     found = {}
     for update in updates:
-        loss = update(networks, micro.images, step.noise(update, micro, 0))
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = update(networks, micro.images, step.noise(update, micro, 0))
         for name, value in loss.terms.items():
             if value.requires_grad:
                 found |= _gradients(name, value, networks)
@@ -150,13 +156,19 @@ def own_rank() -> Tensor:
     return number
 
 
-def batch_norm() -> dict[str, Tensor]:
-    """Output, gradients and running statistics of the decoder's batch norm, in float64."""
+def batch_norm(low: bool) -> dict[str, Tensor]:
+    """Output, gradients and running statistics of the decoder's batch norm.
+
+    In float64; or, if ``low``, of bfloat16 images in a float32 layer.
+    """
     generator = torch.Generator().manual_seed(0)
     all_x = torch.randn(8, 3, 4, 4, generator=generator, dtype=torch.float64) * 3 + 1
-    x = own_rows(all_x).clone().requires_grad_()
-    norm = GlobalBatchNorm2d(3).double()
+    dtype, layer = (torch.bfloat16, torch.float32) if low else (torch.float64, torch.float64)
+    x = own_rows(all_x).clone().to(dtype).requires_grad_()
+    norm = GlobalBatchNorm2d(3).to(layer)
     y = norm(x)
+    assert y.dtype == dtype
+    y = y.double()
     (y.sin() * x.detach()).mean().backward()
     assert x.grad is not None
     assert norm.weight.grad is not None

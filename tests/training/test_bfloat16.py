@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dcvae.models.layers import minibatch_stddev, pixel_norm
 from dcvae.models.normalization import normalize_spectrum
 from dcvae.objective.instance import instance_logits
 from dcvae.training.step import TrainingStep
@@ -16,6 +17,7 @@ from dcvae.updates import Networks
 from tests.training import tasks
 from tests.training.plain_engine import plain_engines
 from tests.training.pool import Pool
+from tests.training.test_ranks_equal_one import GENTLE, PHASES
 
 BFLOAT16 = "training.precision=bfloat16"
 BACKBONES = [
@@ -77,7 +79,8 @@ def test_what_is_computed_in_which_precision(backbone: list[str], method: str) -
     exact, seen = one_step(settings)
     assert seen["convolution"] == {torch.float32}
     for name, (value,) in exact.terms.items():
-        torch.testing.assert_close(step.terms[name][0], value, rtol=0.05, atol=0.05, msg=name)
+        near = 0.2 if name.startswith("accuracy") else 0.05  # of 16 images, one or two may change
+        torch.testing.assert_close(step.terms[name][0], value, rtol=0.05, atol=near, msg=name)
 
 
 def test_similarities_are_not_rounded() -> None:
@@ -111,12 +114,57 @@ def test_singular_values_are_found_outside_autocast() -> None:
     assert not any(enabled)
 
 
+def test_statistics_of_a_batch_are_those_of_one_rank(pool: Pool) -> None:
+    (one,) = pool.run(1, tasks.batch_norm, True)
+    for found in pool.run(2, tasks.batch_norm, True):
+        for name in ("running_mean", "running_var"):
+            torch.testing.assert_close(found[name], one[name], atol=1e-6, rtol=0)
+        torch.testing.assert_close(found["y"], one["y"], atol=2e-2, rtol=0)  # a bfloat16 near 3
+
+
+def test_statistics_of_half_precision_maps_are_taken_in_float32() -> None:
+    x = torch.randn(4, 512, 2, 2, generator=torch.Generator().manual_seed(0)) + 30
+    for statistic in (minibatch_stddev, pixel_norm):
+        low = x.bfloat16()
+        found, expected = statistic(low), statistic(low.float())
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=0)
+
+
+CASES = [("progan", 8, 0.4, 16), ("progan", 8, 0.4, 4), ("autogan", 32, 1.0, 16)]
+
+
+@pytest.mark.parametrize(("backbone", "resolution", "fade", "batch"), CASES)
+def test_two_ranks_equal_one_in_every_term(
+    pool: Pool, backbone: str, resolution: int, fade: float, batch: int
+) -> None:
+    """Losses as in float32; gradients but for the rounding of each rank's own."""
+    settings = [*dict(zip(("progan", "autogan"), BACKBONES, strict=True))[backbone], BFLOAT16]
+    if batch != 16:
+        settings.append(PHASES.replace(":16}", f":{batch}}}"))
+    (one,) = pool.run(1, tasks.term_gradients, settings, resolution, fade)
+    largest: dict[str, float] = {}
+    for name, value in one.items():
+        term = name.partition("/")[0]
+        largest[term] = max(largest.get(term, 0.0), float(value.norm()))
+    for found in pool.run(2, tasks.term_gradients, settings, resolution, fade):
+        assert found.keys() == one.keys()
+        for name, value in one.items():
+            # A bias before batch norm has a gradient of rounding alone: not measured by itself.
+            size = max(float(value.norm()), 0.01 * largest[name.partition("/")[0]])
+            apart = float((found[name] - value).norm())
+            assert apart <= (2e-4 if name.endswith("/value") else 0.03) * size, name
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1])
 @pytest.mark.parametrize("backbone", BACKBONES, ids=["progan", "autogan"])
-def test_two_ranks_equal_one_to_its_rounding(pool: Pool, backbone: list[str]) -> None:
-    settings = [*backbone, BFLOAT16, "training.adam_eps=1e-4"]
+def test_two_ranks_stay_equal_and_near_one(
+    pool: Pool, backbone: list[str], zero_stage: int
+) -> None:
+    settings = [*backbone, BFLOAT16, *GENTLE]
     start = pool.run(1, tasks.steps, settings, 0)[0]
     (one,) = pool.run(1, tasks.steps, settings, 4)
-    first, second = pool.run(2, tasks.steps, settings, 4)
+    first, second = pool.run(2, tasks.steps, [*settings, f"training.zero_stage={zero_stage}"], 4)
     exact = pool.run(1, tasks.steps, [s for s in settings if s != BFLOAT16], 4)[0]
     for part in ("autoencoder", "dual_encoder"):
         names = [n for n in start if n.startswith(f"{part}.") and start[n].is_floating_point()]
@@ -125,7 +173,7 @@ def test_two_ranks_equal_one_to_its_rounding(pool: Pool, backbone: list[str]) ->
             for a, b in ((one, start), (first, one), (one, exact))
         )
         assert moved.isfinite()
-        assert apart < 0.25 * moved
-        assert rounded < 0.5 * moved
+        assert apart < 0.05 * moved
+        assert rounded < 0.3 * moved
     for name, value in first.items():
         assert torch.equal(second[name], value), name

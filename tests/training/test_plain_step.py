@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.plain import PlainStep
 from dcvae.presets import configure
@@ -19,23 +20,31 @@ def networks(settings: list[str]) -> Networks:
     return Networks(configure("cifar10", settings)).double()
 
 
-def test_two_iterations_end_in_the_same_weights() -> None:
+def test_three_iterations_agree_in_every_loss_gradient_and_weight() -> None:
     settings = ["model.decoder_width=8", "model.encoder_width=8", "objective.negatives=20"]
     fast, plain = networks(settings), networks(settings)
     start = {name: value.clone() for name, value in fast.state_dict().items()}
-    training: Any = fast.config.training
-    fast_step = TrainingStep(fast.config, fast, plain_engines(fast))
+    engines = plain_engines(fast)
+    fast_step = TrainingStep(fast.config, fast, engines)
     plain_step = PlainStep(plain.config, plain)
     images = 0
-    for _ in range(2):
+    for _ in range(3):
         batches = []
-        for _ in range(training.discriminator_steps):
+        for _ in range(fast.config.training.discriminator_steps):
             generator = torch.Generator().manual_seed(images)
             x = torch.rand(BATCH, 3, 32, 32, dtype=torch.float64, generator=generator) * 2 - 1
             batches.append((x, Rows(0, images, BATCH, 0, BATCH)))
             images += BATCH
         fast_step([[MicroBatch(x, rows)] for x, rows in batches], images)
         plain_step(batches)
+        for name, values in plain_step.losses.items():
+            found = [float(value) for value in fast_step.terms[name]]
+            assert found == pytest.approx(values, rel=1e-9), name
+        # Without momentum, the first moment is the gradient of the last update.
+        gradients = {name: s["exp_avg"] for name, s in moments(fast, engines).items()}
+        for name, s in moments(plain, plain_step.optimizers).items():
+            expected = s["exp_avg"]
+            close(gradients[name], expected, 1e-8 * float(expected.abs().max()) + 1e-12, name)
     found, expected = fast.state_dict(), plain.state_dict()
     assert found.keys() == expected.keys()
     moved = {name for name, value in found.items() if not torch.equal(value, start[name])}
@@ -43,7 +52,17 @@ def test_two_iterations_end_in_the_same_weights() -> None:
         "autoencoder", "averaged", "dual_encoder", "key_encoder", "queues"
     }  # fmt: skip
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=2e-9, rtol=0, msg=name)
+        close(found[name], value, 2e-9, name)
+
+
+def moments(networks: Networks, optimizers: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    names = {p: n for n, p in networks.named_parameters()}
+    adams = [getattr(o, "adam", o) for o in optimizers.values()]
+    return {names[p]: state for adam in adams for p, state in adam.state.items()}
+
+
+def close(found: Tensor, expected: Tensor, atol: float, name: str) -> None:
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0, msg=lambda m: f"{name}: {m}")
 
 
 def test_nothing_is_differentiated_that_is_not_used() -> None:

@@ -39,8 +39,8 @@ def test_gradient_of_every_term(
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_batch_norm_is_over_the_images_of_all_ranks(pool: Pool, world_size: int) -> None:
-    (one,) = pool.run(1, tasks.batch_norm)
-    for found in pool.run(world_size, tasks.batch_norm):
+    (one,) = pool.run(1, tasks.batch_norm, False)
+    for found in pool.run(world_size, tasks.batch_norm, False):
         assert_equal(found, one, atol=1e-12)
 
 
