@@ -153,7 +153,7 @@ def test_two_ranks_equal_one_in_every_term(
             # A bias before batch norm has a gradient of rounding alone: not measured by itself.
             size = max(float(value.norm()), 0.01 * largest[name.partition("/")[0]])
             apart = float((found[name] - value).norm())
-            assert apart <= (2e-4 if name.endswith("/value") else 0.03) * size, name
+            assert apart <= (1e-3 if name.endswith("/value") else 0.03) * size, name
 
 
 @pytest.mark.parametrize("zero_stage", [0, 1])
