@@ -7,7 +7,7 @@ files and stays out of sight.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 _MARK = "::dcvae::"
@@ -23,6 +23,13 @@ class Progress:
     """Real images of the whole schedule."""
     values: Mapping[str, float | str] = field(default_factory=dict)
     """What else is worth showing: resolution, losses, images per second."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that whoever waits should know, such as a storage that does not answer."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,19 @@ def progress(images: int, total: int, values: Mapping[str, float | str]) -> None
     emit(Progress(images, total, values))
 
 
-def emit(message: Progress | Failure) -> None:
+def emit(message: Progress | Notice | Failure) -> None:
     """Print ``message`` as one marked line on the standard output."""
     content = {"kind": type(message).__name__.lower(), **asdict(message)}
     sys.stdout.write(f"{_MARK}{json.dumps(content)}\n")
     sys.stdout.flush()
 
 
-def parse(line: str) -> Progress | Failure | None:
+def ordinary(lines: Iterable[str]) -> list[str]:
+    """``lines`` without those that are for the launcher alone."""
+    return [line for line in lines if _MARK not in line]
+
+
+def parse(line: str) -> Progress | Notice | Failure | None:
     """Return the message in ``line``, or None for an ordinary or a damaged line."""
     _, mark, text = line.partition(_MARK)
     if not mark:
@@ -60,6 +72,8 @@ def parse(line: str) -> Progress | Failure | None:
         kind = content.pop("kind")
         if kind == "progress":
             return Progress(**content)
+        if kind == "notice":
+            return Notice(str(content["text"]))
         if kind == "failure":
             return Failure(**{**content, "lines": tuple(content["lines"])})
     except (ValueError, TypeError, KeyError, AttributeError):

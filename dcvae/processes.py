@@ -44,7 +44,7 @@ def die_with_parent(parent: int | None = None) -> None:
 
 def run_environment() -> dict[str, str]:
     """Variables for processes below this one that call ``die_with_run``."""
-    return {RUN_PID: f"{os.getpid()}:{_started(os.getpid())}"}
+    return {RUN_PID: f"{os.getpid()}:{start_of(os.getpid())}"}
 
 
 def die_with_run() -> None:
@@ -58,7 +58,7 @@ def die_with_run() -> None:
         return
 
     def watch() -> None:
-        while _started(int(pid)) == started:
+        while start_of(int(pid)) == started:
             time.sleep(_WATCH_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -106,12 +106,12 @@ def end_tree(pid: int, grace: float) -> None:
     _signal({pid}, signal.SIGTERM)
     deadline = time.monotonic() + grace
     try:
-        while _started(pid) and time.monotonic() < deadline:
+        while start_of(pid) and time.monotonic() < deadline:
             tree |= _tree(pid)
             time.sleep(_POLL_SECONDS)
     finally:
         tree |= _tree(pid)
-        while left := {p for p, started in tree.items() if started and _started(p) == started}:
+        while left := {p for p, started in tree.items() if started and start_of(p) == started}:
             _signal(left, signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
 
@@ -160,7 +160,7 @@ def _stat(pid: int) -> list[str] | None:
     return text[text.rindex(")") + 2 :].split()
 
 
-def _started(pid: int) -> str:
+def start_of(pid: int) -> str:
     """When the process began, in clock ticks; empty if it has ended. Numbers of processes recur."""
     fields = _stat(pid)
     return "" if fields is None or fields[0] == "Z" else fields[19]
@@ -178,12 +178,12 @@ def _families() -> dict[int, list[int]]:
 def _tree(pid: int) -> dict[int, str]:
     """``pid`` and its descendants, with when each began."""
     families = _families()
-    found = {pid: _started(pid)}
+    found = {pid: start_of(pid)}
     waiting = [pid]
     while waiting:
         for child in families.get(waiting.pop(), []):
             waiting.append(child)
-            found[child] = _started(child)
+            found[child] = start_of(child)
     return found
 
 

@@ -8,6 +8,8 @@
     <run>/samples/<images>.png, <run>/reconstructions/<images>.png
     <run>/metrics.jsonl          one line every log interval
     <run>/profiles/…             see dcvae.training.profiling
+    <run>/running.json           who trains it now; see dcvae.launch.lease
+    <run>/logs/<when>/           what ranks said before one failed; see dcvae.launch.local
     <run>/result.json            written last: the run is complete
 
 Images are counted in 12 digits, so that names sort as numbers do.
@@ -26,6 +28,7 @@ from dcvae.shards.manifest import Manifest, load_manifest
 from dcvae.storage import Conflict, NotFound, Storage, join, open_storage
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.jsonl", "result.json"
+LEASE, LOGS = "running.json", "logs"
 SNAPSHOTS, SAMPLES, RECONSTRUCTIONS = "snapshots", "samples", "reconstructions"
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from typing import Any, Never
 from dcvae.errors import UserError
 from dcvae.launch.cluster import Cluster
 from dcvae.launch.starter import RankError, error_of
-from dcvae.messages import Failure, Progress, parse
+from dcvae.messages import Failure, Notice, Progress, ordinary, parse
+from dcvae.terminal import printable
 
 _LAST_LINES = 200
 _IMAGE = "the image cannot be pulled: check its name, tag and pull secret"
@@ -91,6 +92,8 @@ class Follower:
                 message = parse(said)
                 if isinstance(message, Progress):
                     self.show(message)
+                elif isinstance(message, Notice):
+                    print(f"warning: {printable(message.text)}", flush=True)
 
     def _tell_failures(self, failed: list[Any]) -> None:
         """Remember why pods failed: they go when their set is made anew.
@@ -125,7 +128,7 @@ class Follower:
         if ended:
             reasons += [ended.reason, f"exit code {ended.exit_code}"]
         why = ", ".join(str(reason) for reason in reasons if reason) or "no reason is known"
-        lines = "".join(f"\n  | {line}" for line in said[-10:])
+        lines = "".join(f"\n  | {printable(line)}" for line in ordinary(said)[-10:])
         return when, RankError(f"the pod failed: {why}. Its last lines:{lines or ' (none)'}")
 
 

@@ -1,19 +1,22 @@
 """Ranks on this machine, under torchrun."""
 
+import logging
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcvae.environment import LOGS, RANK_LOGS
-from dcvae.launch.starter import RankError, error_of
-from dcvae.messages import Failure, Progress, parse
+from dcvae.environment import RANK_LOGS
+from dcvae.launch.logs import rank_logs
+from dcvae.launch.starter import RankError, error_of, memory_hint, signal_name
+from dcvae.messages import Failure, Notice, Progress, ordinary, parse
 from dcvae.processes import end_tree, parent_environment, stopping_on_sigterm
+from dcvae.terminal import printable
+
+_LAST_LINES = 15
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,40 @@ class LocalRanks:
     """Ranks, one a GPU where there are GPUs."""
     grace: float = 30.0
     """Seconds that ranks have to write a checkpoint when they are stopped."""
+    keep: str | None = None
+    """URI of the folder that the logs of a failure are kept in."""
 
     def run(self, arguments: Sequence[str], show: Callable[[Progress], None]) -> None:
         """Run ``python -m`` ARGUMENTS on every rank until all have ended.
 
-        Leaves no process behind, whether it returns, fails, is interrupted or is killed.
+        Leaves no process behind, whether it returns, fails, is interrupted or is killed, and no
+        logs of ranks that went well or were stopped.
 
         Raises:
             UserError: a rank refused its input.
             RankError: a rank ended in another way; with its last lines.
         """
-        logs = Path(tempfile.mkdtemp(prefix="ranks-", dir=_log_folder()))
+        with stopping_on_sigterm(), rank_logs(self.keep) as logs:
+            code, failure = self._follow(arguments, logs.folder, show)
+            if failure is not None:
+                error = error_of(failure)
+                if isinstance(error, RankError):
+                    error = error_of(failure, f"; all of its output is in {logs.kept()}")
+                raise error
+            if code != 0:
+                raise RankError(_agent_ended(code, logs.folder, logs.kept()))
+
+    def _follow(
+        self, arguments: Sequence[str], logs: Path, show: Callable[[Progress], None]
+    ) -> tuple[int, Failure | None]:
+        """Start the agent, pass on what it says, and return how it and a rank ended."""
         command = [
             *(sys.executable, "-m", "dcvae.launch.agent"),
             *("--standalone", "--local-addr", "127.0.0.1"),
             *("--nproc-per-node", str(self.nproc), "-m", *arguments),
         ]
         failure: Failure | None = None
-        with stopping_on_sigterm(), (logs / "agent.log").open("w") as log:
+        with (logs / _AGENT_LOG).open("w") as written:
             agent = subprocess.Popen(
                 command,
                 env=self._environment(logs),
@@ -55,23 +74,19 @@ class LocalRanks:
             try:
                 assert agent.stdout is not None
                 for line in agent.stdout:
-                    log.write(line)
-                    log.flush()
+                    written.write(line)
+                    written.flush()
                     message = parse(line)
                     if isinstance(message, Progress):
                         show(message)
+                    elif isinstance(message, Notice):
+                        log.warning("%s", message.text)
                     elif isinstance(message, Failure):
                         failure = message
-                code = agent.wait()
+                return agent.wait(), failure
             finally:
                 end_tree(agent.pid, self.grace)
                 agent.wait()
-        if failure is not None:
-            raise error_of(failure, f"; all of its output is in {logs}")
-        if code != 0:
-            raise RankError(_agent_ended(code, logs))
-        if not os.environ.get(LOGS):
-            shutil.rmtree(logs)
 
     def _environment(self, logs: Path) -> dict[str, str]:
         threads = max(1, len(os.sched_getaffinity(0)) // self.nproc)
@@ -88,14 +103,11 @@ class LocalRanks:
         }
 
 
-def _log_folder() -> str | None:
-    folder = os.environ.get(LOGS)
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    return folder
+_AGENT_LOG = "agent.log"
 
 
-def _agent_ended(code: int, logs: Path) -> str:
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    lines = (logs / "agent.log").read_text(errors="replace").splitlines()[-15:]
-    return "\n".join([f"the ranks could not be run: {how}; see {logs / 'agent.log'}", *lines])
+def _agent_ended(code: int, logs: Path, kept: str) -> str:
+    how = f"ended by {signal_name(-code)}" if code < 0 else f"exit code {code}"
+    said = ordinary((logs / _AGENT_LOG).read_text(errors="replace").splitlines())[-_LAST_LINES:]
+    told = f"the ranks could not be run: {how}{memory_hint(code, said)}; see {kept}"
+    return "\n".join([told, *map(printable, said)])

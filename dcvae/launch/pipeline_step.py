@@ -9,6 +9,7 @@ from dcvae.launch.push import pushing
 from dcvae.launch.starter import RankError
 from dcvae.processes import die_with_run, stopping_on_sigterm
 from dcvae.progress import Lines
+from dcvae.terminal import prepare_streams, tell_warnings
 
 
 @contextmanager
@@ -20,6 +21,8 @@ def running_step() -> Iterator[Lines]:
     the environment names a Pushgateway, the step's numbers go there as it ends.
     """
     die_with_run()
+    prepare_streams()
+    tell_warnings()
     try:
         with stopping_on_sigterm(), pushing():
             yield Lines()

@@ -1,11 +1,13 @@
 """A step's numbers for Prometheus, pushed as it ends: it may be gone before anybody looks."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dcvae.environment import PIPELINE, PUSHGATEWAY, STEP
+from dcvae.terminal import one_line
 
 _JOB = "dcvae-steps"
 _TIMEOUT = 5
@@ -21,7 +23,7 @@ def pushing() -> Iterator[None]:
     """Around a step: how long it took, whether it succeeded, and what it has counted.
 
     Numbers of the same step of the same pipeline replace those of its last run. A gateway that
-    does not answer costs a warning and a few seconds.
+    does not answer, or is none, costs a warning and a few seconds, and never the step.
     """
     gateway = os.environ.get(PUSHGATEWAY)
     if not gateway:
@@ -50,5 +52,8 @@ def _push(gateway: str, seconds: float, succeeded: bool) -> None:
     group = {label: os.environ.get(variable, "unknown") for label, variable in names.items()}
     try:
         push_to_gateway(gateway, _JOB, own, group, timeout=_TIMEOUT)
-    except OSError as error:
-        print(f"warning: the step's numbers could not be pushed to {gateway}: {error}", flush=True)
+    except Exception as error:  # an address that is none, a server that speaks no HTTP: anything
+        why = one_line(error) if isinstance(error, OSError) else type(error).__name__
+        told = f"the step's numbers could not be pushed to {one_line(gateway)}: {why}"
+        without_password = re.sub("//[^/ ]*@", "//", told)
+        print(f"warning: {without_password}", flush=True)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dcvae.errors import UserError
-from dcvae.messages import Failure, Progress
+from dcvae.messages import Failure, Progress, ordinary
+from dcvae.terminal import printable
 
 
 class Starter(Protocol):
@@ -34,8 +35,35 @@ def error_of(failure: Failure, where: str = "") -> UserError | RankError:
     if failure.exit_code == 2 and last.startswith("error: "):
         return UserError(last.removeprefix("error: "))
     if failure.exit_code < 0:
-        how = f"was ended by {signal.Signals(-failure.exit_code).name}"
+        how = f"was ended by {signal_name(-failure.exit_code)}"
     else:
         how = f"ended with exit code {failure.exit_code}"
-    lines = "".join(f"\n  | {line}" for line in failure.lines)
+    how += memory_hint(failure.exit_code, failure.lines)
+    lines = "".join(f"\n  | {printable(line)}" for line in ordinary(failure.lines))
     return RankError(f"rank {failure.rank} {how}{where}. Its last lines:{lines or ' (none)'}")
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL``; of a number without a name, the number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def memory_hint(exit_code: int, lines: Sequence[str]) -> str:
+    """What to do where the exit code or the last lines mean a want of memory; else nothing."""
+    said = "\n".join(lines).lower()
+    if exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        cause = "most likely for want of memory"
+    elif any(sign in said for sign in _NO_MEMORY):
+        cause = "for want of memory"
+    else:
+        return ""
+    return (
+        f", {cause}: give it more, or let it need less, with training.accumulation, "
+        "training.checkpoint_activations_from, a smaller batch or fewer ranks on a machine"
+    )
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror")

@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcvae.config import Config, apply_settings
 from dcvae.environment import METRICS_PORT
 from dcvae.errors import UserError
+from dcvae.launch.lease import leased
 from dcvae.launch.local import LocalRanks
 from dcvae.launch.starter import Starter
 from dcvae.launch.trainjob import cluster_ranks
 from dcvae.messages import Progress
-from dcvae.run_folder import final_snapshot
+from dcvae.run_folder import LOGS, final_snapshot
 from dcvae.storage import join, open_storage
 
 if TYPE_CHECKING:
@@ -50,18 +52,23 @@ def train(
 
     Raises:
         UserError: the configuration, the data and the ranks do not fit together, or ``out`` holds
-            a run of something else. Nothing has been started then.
+            a run of something else, or another training works on it. Nothing was started then.
         RankError: a rank failed; what it had checkpointed is resumed by the same call.
     """
     nproc = default_ranks() if nproc is None else nproc
-    ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc)
+    ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc, keep=join(out, LOGS))
     manifest = check(config, data, ranks.nproc, out)
     snapshot = final_snapshot(out, config, manifest)
     if snapshot is not None:
         return snapshot
     described = ["--config", _measured(config).model_dump_json(), "--data", data, "--out", out]
-    ranks.run(["dcvae.training", *described], show)
-    snapshot = final_snapshot(out, config, manifest)
+    # A TrainJob is named by its run folder: a second one is adopted, not started.
+    held = leased(open_storage(out)) if isinstance(ranks, LocalRanks) else nullcontext()
+    with held:
+        snapshot = final_snapshot(out, config, manifest)  # whoever held it may have ended it
+        if snapshot is None:
+            ranks.run(["dcvae.training", *described], show)
+            snapshot = final_snapshot(out, config, manifest)
     if snapshot is None:
         raise RuntimeError(f"the ranks ended well but {join(out, 'result.json')} is missing")
     return snapshot

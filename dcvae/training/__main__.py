@@ -26,9 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     from dcvae.config import parse_config
     from dcvae.errors import UserError
+    from dcvae.messages import Notice, emit
+    from dcvae.terminal import tell_warnings
     from dcvae.training.loop import RESTART_EXIT_CODE, Stopped, train
     from dcvae.training.telemetry import NonFiniteError
 
+    if os.environ.get("RANK", "0") == "0":
+        tell_warnings(lambda text: emit(Notice(text)))  # whoever waits sees rank 0 alone
     try:
         config = parse_config(json.loads(given.config))
         train(config, given.data, given.out)

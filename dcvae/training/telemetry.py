@@ -147,9 +147,10 @@ def _serve(metrics_port: int) -> None:
     port = metrics_port + int(os.environ.get("LOCAL_RANK", "0")) if metrics_port else 0
     try:
         server, _ = start_http_server(port)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", "ports end at 65535")
         raise UserError(
-            f"the metrics port {port} cannot be opened ({error.strerror}); set another "
+            f"the metrics port {port} cannot be opened ({why}); set another "
             "training.metrics_port, or 0 for any free one"
         ) from None
     print(f"metrics of rank {ranks.rank()}: port {server.server_port}", flush=True)

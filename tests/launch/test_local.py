@@ -1,9 +1,11 @@
 """Ranks on this machine: what they say is shown, how they end is told, and none is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 
 from dcvae.errors import UserError
 from dcvae.launch.local import LocalRanks
+from dcvae.launch.logs import rank_logs
 from dcvae.launch.starter import RankError
 from dcvae.messages import Progress
+from dcvae.storage import open_storage
 from tests.launch.a_rank import FOLDER
 from tests.processes import alive, noted, wait_until
 
@@ -60,6 +64,48 @@ def test_a_failing_rank_is_named_with_its_last_lines(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in numbers(tmp_path))
 
 
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own temporary folder, and no other for logs."""
+    monkeypatch.delenv("DCVAE_LOGS")
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
+
+
+def test_logs_of_a_failure_are_kept_with_the_run_and_no_others(
+    tmp_path: Path, temporary: Path, uri: str
+) -> None:
+    LocalRanks(1, keep=f"{uri}/logs").run(["a_rank", str(tmp_path), "well"], lambda progress: None)
+    assert list(open_storage(uri).list()) == []
+    with pytest.raises(RankError, match=r"all of its output is in .*/logs/\d{4}-") as told:
+        LocalRanks(2, keep=f"{uri}/logs").run(
+            ["a_rank", str(tmp_path), "fail"], lambda progress: None
+        )
+    place = re.search(r"output is in (\S+)\. ", str(told.value))
+    assert place
+    kept = open_storage(place[1])
+    assert any(b"about to fail" in kept.read(info.key) for info in kept.list())
+    assert list(temporary.glob("*ranks*")) == []
+
+
+def test_logs_of_a_killed_launcher_are_removed_by_the_next(
+    tmp_path: Path, temporary: Path, launcher: subprocess.Popen[bytes]
+) -> None:
+    running = numbers(tmp_path)
+    (left,) = temporary.glob("dcvae-ranks-*")
+    with rank_logs(None):
+        assert left.exists(), "its launcher lives"
+    launcher.kill()
+    launcher.wait()
+    wait_until(lambda: not any(alive(pid) for pid in running), 10)
+    with rank_logs(None):
+        assert not left.exists()
+    assert list(temporary.glob("dcvae-ranks-*")) == []
+
+
 def test_bad_input_is_told_in_the_ranks_own_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^the data is not for this$"):
         LocalRanks(2).run(["a_rank", str(tmp_path), "refuse"], lambda progress: None)
@@ -90,5 +136,7 @@ def test_ranks_die_with_a_killed_agent(tmp_path: Path, launcher: subprocess.Pope
     running = numbers(tmp_path)
     os.kill(int((tmp_path / "agent-0").read_text()), signal.SIGKILL)
     assert launcher.wait(30) == 1
-    assert b"signal SIGKILL" in (launcher.stderr.read() if launcher.stderr else b"")
+    said = (launcher.stderr.read() if launcher.stderr else b"").decode()
+    assert "ended by SIGKILL, most likely for want of memory: give it more" in said
+    assert "::dcvae::" not in said, "that is for programs"
     assert not any(alive(pid) for pid in running)

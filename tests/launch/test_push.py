@@ -2,13 +2,18 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from dcvae.environment import PUSHGATEWAY
+from dcvae.launch.push import pushing
 from tests.launch.pushgateway import pushgateway, read
 from tests.processes import wait_until
 
@@ -77,6 +82,29 @@ def test_a_gateway_that_is_away_costs_a_warning(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert not errors
     assert "warning: the step's numbers could not be pushed to http://127.0.0.1:9" in output
+
+
+def greet(server: socket.socket) -> None:
+    """Speak, but no HTTP."""
+    with suppress(OSError):
+        server.accept()[0].sendall(b"+OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "address", ["no address", "http://[", "ftp://x/y", "http://u:secret@nowhere.invalid", "{}"]
+)
+def test_an_address_that_is_none_never_fails_a_step(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv(PUSHGATEWAY, address.format(f"127.0.0.1:{server.getsockname()[1]}"))
+        threading.Thread(target=greet, args=(server,), daemon=True).start()
+        with pushing():
+            pass
+    said = capsys.readouterr().out
+    assert said.startswith("warning: the step's numbers could not be pushed to ")
+    assert "secret" not in said
+    assert said.count("\n") == 1
 
 
 def test_nothing_is_pushed_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
