@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from dcvae.cli import data, latents, models, results, setup, training
+from dcvae.cli import data, latents, models, registry, results, setup, training
 from dcvae.errors import UserError
 from dcvae.terminal import give_up, one_line, prepare_streams, printable, tell_warnings
 
 app = typer.Typer(
     name="dcvae",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,7 +32,7 @@ dcvae sample run/snapshots/000000040000 --out new.png
 Places are s3://bucket/prefix or folders; S3 is reached as the AWS_ variables say.
 `dcvae doctor` checks machine and storage before hours are spent.""",
 )
-for module in (data, training, results, models, latents, setup):
+for module in (data, training, results, registry, models, latents, setup):
     module.add_to(app)
 
 

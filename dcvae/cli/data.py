@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import MOST_IMAGES, MOST_SEED, check_picture, finite, progress_shown, say
+from dcvae.cli.show import (
+    MOST_IMAGES,
+    MOST_SEED,
+    Json,
+    check_picture,
+    finite,
+    progress_shown,
+    say,
+    say_json,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,6 +49,7 @@ def shard(
     workers: Annotated[
         int, typer.Option(min=1, max=1024, help="Processes that decode and resize.")
     ] = 1,
+    as_json: Json = False,
 ) -> None:
     """Cut images into a shard set that trainings read, at every size up to the resolution.
 
@@ -71,6 +81,9 @@ def shard(
             workers=workers,
             progress=report,
         )
+    if as_json:
+        say_json(manifest.model_dump(mode="json"))
+        return
     samples = ", ".join(f"{manifest.samples(split):,} {split}" for split in manifest.splits)
     say(f"{dest} holds {manifest.name}: {samples}\n\n{table(manifest)}")
 
@@ -90,6 +103,7 @@ def inspect(
     seed: Annotated[
         int, typer.Option(min=0, max=MOST_SEED, help="Another seed, other images.")
     ] = 0,
+    as_json: Json = False,
 ) -> None:
     """Show what a shard set holds: a table, and with --out random images as a PNG file.
 
@@ -113,4 +127,7 @@ def inspect(
     manifest.shards(*looked_at)  # refused before anything is written
     if out is not None:
         out.write_bytes(png(contact_sheet(storage, manifest, *looked_at, samples, seed)))
+    if as_json:
+        say_json(manifest.model_dump(mode="json"))
+        return
     say(table(manifest) + (f"\n\n{out}" if out else ""))

@@ -1,17 +1,18 @@
-"""Verbs about what came out of a training: its evaluation and its place in the registry."""
+"""Verbs about how good models are: an evaluation of one, a comparison of several."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import progress_shown, say
+from dcvae.cli.show import Json, progress_shown, say, say_json, say_table
 from dcvae.errors import UserError
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's verbs."""
     app.command()(evaluate)
-    app.command()(register)
+    app.command()(compare)
 
 
 def evaluate(
@@ -45,6 +46,7 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option(help="Where to compute; a GPU, if there is one, by default.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Measure a model and write evaluation.json and report.html.
 
@@ -53,8 +55,10 @@ def evaluate(
     ```
     """
     from dcvae.evaluation import evaluate as measure
+    from dcvae.evaluation.results import REPORT
     from dcvae.registry import resolve
     from dcvae.report import write_report
+    from dcvae.storage import join
 
     stopped = f"{out} has no new evaluation; the same command begins it again"
     with progress_shown(stopped) as report:
@@ -75,40 +79,75 @@ def evaluate(
             perceptual_weights=perceptual_weights,
             device=device,
         )
+    if as_json:
+        say_json(result.model_dump(mode="json"))
+        return
     for line in result.lines():
         say(line)
+    say(f"report: {join(out, REPORT)}")
 
 
-def register(
-    snapshot: Annotated[str, typer.Argument(help="The snapshot to register.")],
-    evaluation: Annotated[str, typer.Option(help="Folder of its evaluation.json.")],
-    registry: Annotated[str, typer.Option(help="Folder or s3:// prefix of the registry.")],
-    name: Annotated[str, typer.Option(help="Name of the model.")],
-    maximum: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METRIC=VALUE", help="Refuse the champion's place above this value."),
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="EVALUATION...", help="Evaluations or registered models."),
+    ],
+    out: Annotated[
+        str | None, typer.Option(help="Folder or s3:// prefix for a page with pictures.")
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Name of a column; repeat, in the same order.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Headline of the page.")] = "Comparison",
+    as_json: Json = False,
 ) -> None:
-    """Register a model; it becomes the champion if it passes the gate.
+    """Put evaluations side by side: a table, and with --out a page with pictures.
 
-    The gate: no metric above its maximum, and none worse than the present champion's.
+    Only evaluations by one protocol can be compared: same images, split, sizes and extractor.
 
     ```
-    dcvae register run/snapshots/000000040000 --evaluation ./evaluation \\
-        --registry ./models --name digits --maximum pixel_distance=0.1
+    dcvae compare s3://bucket/models/digits@1 s3://bucket/models/digits@champion
+    dcvae compare ./evaluation-a ./evaluation-b --label small --label large --out ./comparison
     ```
     """
-    from dcvae.promotion import register as add
+    from dcvae.report.comparison import PAGE, compare_evaluations, tabulate
+    from dcvae.storage import join
 
-    thresholds = dict(_threshold(text) for text in maximum or [])
-    result = add(snapshot, evaluation, registry, name, thresholds, {})
-    say(f"{result.uri} is version {result.version} of {name}")
-    say(f"{'champion' if result.champion else 'not champion'}: {result.reason}")
+    named = zip(_labels(models, label), models, strict=True)
+    places = {name: _evaluation(uri) for name, uri in named}
+    table = compare_evaluations(places, out, title) if out else tabulate(places)
+    if as_json:
+        say_json(table)
+        return
+    rows = [
+        [metric, *(f"{row[name]:.4g}" if name in row else None for name in places)]
+        for metric, row in table.items()
+    ]
+    say_table([["measure", *places], *rows])
+    if out is not None:
+        say(f"page: {join(out, PAGE)}")
 
 
-def _threshold(text: str) -> tuple[str, float]:
-    metric, _, value = text.partition("=")
-    try:
-        return metric, float(value)
-    except ValueError:
-        raise UserError(f"--maximum {text} is not of the form METRIC=NUMBER") from None
+def _labels(models: list[str], given: list[str] | None) -> list[str]:
+    labels = given or [Path(uri.rstrip("/")).name for uri in models]
+    if given and len(given) != len(models):
+        raise UserError(f"{len(models)} evaluations have {len(given)} labels; give each its own")
+    if len(set(labels)) < len(labels):
+        if given:
+            raise UserError("two labels are the same; give each evaluation its own with --label")
+        return models if len(set(models)) == len(models) else _same(models)
+    return labels
+
+
+def _same(models: list[str]) -> list[str]:
+    twice = next(uri for uri in models if models.count(uri) > 1)
+    raise UserError(f"{twice} is named twice; compare it with another")
+
+
+def _evaluation(uri: str) -> str:
+    """The folder with the evaluation: itself, or the content of a registered version."""
+    from dcvae.evaluation.results import RESULT
+    from dcvae.registry import resolve
+    from dcvae.storage import open_storage
+
+    return uri if open_storage(uri).stat(RESULT) else resolve(uri)

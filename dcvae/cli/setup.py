@@ -1,10 +1,11 @@
 """``dcvae doctor``: what is here and what is missing, before hours are spent."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import say
+from dcvae.cli.show import Json, say, say_json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,6 +24,7 @@ def doctor(
     namespace: Annotated[
         str | None, typer.Option(help="With --cluster: where; else as kubectl's current context.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Check versions, GPU, memory and ports, and that a place can be written to.
 
@@ -39,9 +41,12 @@ def doctor(
     findings = [*checks.machine(), *(checks.storage(storage) if storage else [])]
     if cluster:
         findings += checks.cluster(namespace)
-    for finding in findings:
-        say(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
-    if storage is None:
+    if as_json:
+        say_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            say(f"{finding.level:<5} {finding.subject:<9} {finding.text}")
+    if storage is None and not as_json:
         print("      storage   not checked; name a place: dcvae doctor s3://bucket/prefix")
     if any(finding.level == "fail" for finding in findings):
         raise typer.Exit(1)

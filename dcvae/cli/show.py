@@ -1,12 +1,13 @@
 """What the command line shows, and numbers it takes: bars on a terminal, plain lines elsewhere."""
 
+import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,6 +39,31 @@ def finite(parameter: typer.CallbackParam, value: float | list[float] | None) ->
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise UserError(f"{parameter.opts[0]} {value} is not possible: give a finite number")
     return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead.")]
+
+
+def say_json(content: object) -> None:
+    """Print a result for programs: ASCII, and null for what JSON has no number for."""
+    print(json.dumps(_without_nan(content), indent=2, allow_nan=False))
+
+
+def _without_nan(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def say_table(rows: Sequence[Sequence[object]]) -> None:
+    """Print rows, the first of them a head, in columns; None is a dash."""
+    cells = [[printable("–" if cell is None else cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip())
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """Verbs about trainings."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcvae.cli.show import say, training_shown
+from dcvae.cli.show import Json, say, say_json, say_table, training_shown
+
+if TYPE_CHECKING:
+    from dcvae.config import Config
 
 
 def add_to(app: typer.Typer) -> None:
@@ -14,7 +18,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    preset: Annotated[str, typer.Option(help="A named configuration; see dcvae presets.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="A named configuration; see dcvae presets.",
+            autocompletion=lambda incomplete: _beginning(incomplete),
+        ),
+    ],
     data: Annotated[str, typer.Option(help="The shard set.")],
     out: Annotated[str, typer.Option(help="Folder or s3:// prefix of the run.")],
     nproc: Annotated[
@@ -28,6 +38,7 @@ def train(
         bool,
         typer.Option("--dry-run", help="Check, print settings, sizes and schedule, and stop."),
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model; the same command again resumes at its latest checkpoint.
 
@@ -47,17 +58,28 @@ def train(
     config = configure(preset, setting or [])
     if dry_run:
         launch.check(config, data, nproc)
+        sizes = estimate(config, nproc or launch.default_ranks())
+        if as_json:
+            say_json({"config": config.model_dump(mode="json"), **asdict(sizes)})
+            return
         print(config.model_dump_json(indent=2))
-        print(estimate(config, nproc or launch.default_ranks()))
+        print(sizes)
         return
     stopped = f"{out} is safe up to its last checkpoint; the same command goes on from there"
     with training_shown(stopped) as show:
         snapshot = launch.train(config, data, out, nproc, show=show)
-    say(snapshot)
+    say_json({"snapshot": snapshot}) if as_json else say(snapshot)
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Print this one's settings as JSON.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Print this one's settings as JSON.",
+            autocompletion=lambda incomplete: _beginning(incomplete),
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """List the named configurations, or print the settings of one.
 
@@ -71,11 +93,32 @@ def presets(
     if name is not None:
         print(configure(name).model_dump_json(indent=2))
         return
-    width = max(len(each) for each in PRESETS)
-    for each, config in PRESETS.items():
-        model, training = config.model, config.training
-        print(
-            f"{each:<{width}}  {model.resolution}x{model.resolution}x{model.channels}  "
-            f"{model.backbone}  {config.objective.method}  "
-            f"{training.total_images:,} images in {len(training.phases)} phases"
-        )
+    rows = [_row(config) for config in PRESETS.values()]
+    if as_json:
+        say_json(rows)
+        return
+    shown = [[*row.values()] for row in rows]
+    for row in shown:
+        row[-2] = f"{row[-2]:,}"
+    say_table([[key.replace("_", " ") for key in rows[0]], *shown])
+
+
+def _beginning(incomplete: str) -> list[str]:
+    """Names of presets, for the shell's completion."""
+    from dcvae.presets import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+def _row(config: "Config") -> dict[str, object]:
+    model, training = config.model, config.training
+    return {
+        "preset": config.preset,
+        "resolution": model.resolution,
+        "channels": model.channels,
+        "backbone": model.backbone,
+        "method": config.objective.method,
+        "latent_dim": model.latent_dim,
+        "images": training.total_images,
+        "phases": len(training.phases),
+    }

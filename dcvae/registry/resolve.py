@@ -4,28 +4,29 @@ import hashlib
 
 from dcvae.errors import UserError
 from dcvae.registry.catalogues import CHAMPION as LEADING
-from dcvae.registry.catalogues import Catalogue
+from dcvae.registry.catalogues import open_catalogue
 from dcvae.registry.champion import CHAMPION, read_state
 from dcvae.registry.versions import read_version
 from dcvae.snapshot import CONFIG, WEIGHTS
 from dcvae.storage import Storage, join, open_storage
 
 
-def resolve(uri: str, catalogue: Catalogue | None = None) -> str:
+def resolve(uri: str, registry: str | None = None) -> str:
     """URI of the folder with ``model.safetensors`` that ``uri`` stands for.
 
     ==========================================  =================================================
     ``<run>/snapshots/<images>``                itself
     ``<registry>/<name>``                       the champion's content
     ``<registry>/<name>@champion``              the same
-    ``<registry>/<name>@<alias>``               what ``catalogue`` calls so
+    ``<registry>/<name>@<alias>``               what that registry calls so
     ``<registry>/<name>@<number>``              that version's content
     ``<registry>/<name>/versions/<number>``     the same
     ==========================================  =================================================
 
-    With a ``catalogue``, which version is the champion is asked of it, and of the bucket otherwise.
-    A registered configuration whose bytes are not those of its record is refused; it carries the
-    checksum of the weights, which is verified when they are loaded.
+    Which version has an alias is asked of ``registry`` (``s3``, ``kubeflow`` or ``mlflow``), by
+    default of the one that ``DCVAE_REGISTRY`` names; ``s3`` is the bucket itself. A registered
+    configuration whose bytes are not those of its record is refused; it carries the checksum of the
+    weights, which is verified when they are loaded.
 
     Raises:
         UserError: nothing that can be loaded is there, or its bytes were changed.
@@ -42,7 +43,7 @@ def resolve(uri: str, catalogue: Catalogue | None = None) -> str:
         return _content(open_storage(model), int(alias))
     storage = open_storage(model)
     if storage.stat(CHAMPION):
-        return _content(storage, _number(storage, alias or LEADING, catalogue))
+        return _content(storage, _number(storage, alias or LEADING, registry))
     raise UserError(
         f"there is no model at {model}: give a snapshot folder (with {WEIGHTS}), a registered "
         "model, or one of its versions (…@3)"
@@ -55,8 +56,9 @@ def split_alias(uri: str) -> tuple[str, str]:
     return (place, alias) if at and alias and "/" not in alias else (uri, "")
 
 
-def _number(model: Storage, alias: str, catalogue: Catalogue | None) -> int:
+def _number(model: Storage, alias: str, registry: str | None) -> int:
     """The version that has an alias."""
+    catalogue = open_catalogue(registry)
     if catalogue:
         found = catalogue.find(model.uri, model.uri.rpartition("/")[2], alias)
         if found is None:

@@ -72,6 +72,15 @@ def compare_evaluations(
     return table
 
 
+def tabulate(evaluations: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The table of :func:`compare_evaluations` alone; nothing is written."""
+    if len(evaluations) < 2:
+        raise UserError("a comparison needs 2 evaluations or more")
+    found = {label: read_evaluation(open_storage(uri)) for label, uri in evaluations.items()}
+    _check_protocols(found)
+    return _table(found)
+
+
 def compare_models(
     evaluations: Sequence[str], varied: str, out: str, title: str, *, sweep: bool = False
 ) -> dict[str, dict[str, float]]:

@@ -1,5 +1,7 @@
 """What a configuration amounts to, before anything is started: sizes, memory, images."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -10,53 +12,69 @@ FLOAT32 = 4
 """Bytes of a number."""
 
 
-def estimate(config: Config, world_size: int) -> str:
-    """Tables of parameters by part, memory of a rank without activations, and images by phase."""
+@dataclass(frozen=True)
+class Estimate:
+    """Sizes of a run; as text, they are tables."""
+
+    ranks: int
+    parameters: dict[str, int]
+    """Network → numbers that are trained."""
+    memory_bytes: dict[str, int]
+    """What lies in each rank's memory, activations not counted → its size."""
+    images: int
+    phases: list[dict[str, int]]
+
+    def __str__(self) -> str:
+        parameters = [f"  {name:<14}{n:>14,}" for name, n in self.parameters.items()]
+        memory = [f"  {name:<14}{n / 2**20:>10,.1f} MiB" for name, n in self.memory_bytes.items()]
+        phases = [
+            f"  {p['resolution']:>4} px{p['fade_images']:>14,} fading in{p['images']:>14,} at full "
+            f"weight, batch {p['batch_size']}"
+            for p in self.phases
+        ]
+        tables = {
+            "parameters": parameters,
+            f"memory of each of {self.ranks} ranks, activations not counted": memory,
+            f"images: {self.images:,}": phases,
+        }
+        return "\n\n".join("\n".join([title, *lines]) for title, lines in tables.items())
+
+
+def estimate(config: Config, world_size: int) -> Estimate:
+    """Parameters by network, memory of a rank without activations, and images by phase."""
     with torch.device("meta"):
         networks = Networks(config)
-    return "\n\n".join(
-        [_parameters(networks), _memory(config, networks, world_size), _phases(config)]
-    )
-
-
-def _parameters(networks: Networks) -> str:
     autoencoder = networks.autoencoder
-    rows: dict[str, nn.Module] = {
+    counted: dict[str, nn.Module] = {
         "encoder": autoencoder.encoder,
         "decoder": autoencoder.decoder,
     }
     if networks.dual_encoder is not None:
-        rows["dual encoder"] = networks.dual_encoder
-    lines = [f"  {name:<14}{_count(network):>14,}" for name, network in rows.items()]
-    return "\n".join(["parameters", *lines])
+        counted["dual encoder"] = networks.dual_encoder
+    return Estimate(
+        ranks=world_size,
+        parameters={name: _count(network) for name, network in counted.items()},
+        memory_bytes=_memory(config, networks, world_size),
+        images=config.training.total_images,
+        phases=[phase.model_dump() for phase in config.training.phases],
+    )
 
 
-def _memory(config: Config, networks: Networks, world_size: int) -> str:
+def _memory(config: Config, networks: Networks, world_size: int) -> dict[str, int]:
     """Weights and their average or momentum copy, gradients, Adam's two moments, queues."""
     trained = sum(map(_count, networks.trained.values()))
     copies = sum(map(_count, networks.children())) - trained
     shares = world_size if config.training.zero_stage else 1
     queued = sum(buffer.numel() for queue in networks.queues.values() for buffer in queue.buffers())
-    rows = {
+    numbers = {
         "weights": trained,
         "copies": copies,
         "gradients": trained,
         "moments": 2 * trained // shares,
         "negatives": queued,
     }
-    rows["together"] = sum(rows.values())
-    lines = [f"  {name:<14}{FLOAT32 * n / 2**20:>10,.1f} MiB" for name, n in rows.items()]
-    title = f"memory of each of {world_size} ranks, activations not counted"
-    return "\n".join([title, *lines])
-
-
-def _phases(config: Config) -> str:
-    lines = [
-        f"  {p.resolution:>4} px{p.fade_images:>14,} fading in{p.images:>14,} at full weight, "
-        f"batch {p.batch_size}"
-        for p in config.training.phases
-    ]
-    return "\n".join([f"images: {config.training.total_images:,}", *lines])
+    numbers["together"] = sum(numbers.values())
+    return {name: FLOAT32 * n for name, n in numbers.items()}
 
 
 def _count(module: nn.Module) -> int:

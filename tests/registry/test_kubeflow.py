@@ -59,18 +59,18 @@ def test_aliases_are_asked_of_the_server(bench: Bench, server: ModelRegistryServ
     registered(bench, "a", 100.0)
     registered(bench, "b", 90.0)
     place, catalogue = f"{bench.registry}/digits", open_catalogue()
-    assert resolve(f"{place}@champion", catalogue) == resolve(f"{place}@2")
-    assert resolve(place, catalogue) == resolve(f"{place}@2")
+    assert resolve(f"{place}@champion") == resolve(f"{place}@2")
+    assert resolve(place) == resolve(f"{place}@2")
     promote(bench.registry, "digits", 1, catalogue=catalogue)
-    assert resolve(f"{place}@champion", catalogue) == resolve(f"{place}@1")
+    assert resolve(f"{place}@champion") == resolve(f"{place}@1")
     (model,) = server.models.values()
     model["customProperties"]["staging"] = {
         "metadataType": "MetadataStringValue",
         "string_value": "2",
     }
-    assert resolve(f"{place}@staging", catalogue) == resolve(f"{place}@2")
+    assert resolve(f"{place}@staging") == resolve(f"{place}@2")
     with pytest.raises(UserError, match=r"has no version of .*/digits with the alias beta"):
-        resolve(f"{place}@beta", catalogue)
+        resolve(f"{place}@beta")
 
 
 def test_what_was_interrupted_is_completed(bench: Bench, server: ModelRegistryServer) -> None:
@@ -78,7 +78,7 @@ def test_what_was_interrupted_is_completed(bench: Bench, server: ModelRegistrySe
     with pytest.raises(UserError, match=r"refused \(503 Service Unavailable\)"):
         registered(bench, "a")
     assert len(server.versions) == 1
-    assert resolve(f"{bench.registry}/digits") == resolve(f"{bench.registry}/digits@1")
+    assert resolve(f"{bench.registry}/digits", "s3") == resolve(f"{bench.registry}/digits@1")
     server.refuse_artifacts = False
     assert registered(bench, "a").version == 1
     assert len(server.versions) == len(server.artifacts) == 1
@@ -103,7 +103,9 @@ def test_several_at_once_leave_one_of_each(bench: Bench, server: ModelRegistrySe
     assert len(server.artifacts) >= 4
     (model,) = server.models.values()
     champion = server.properties(model)["champion"]
-    assert resolve(f"{bench.registry}/digits@{champion}") == resolve(f"{bench.registry}/digits")
+    assert resolve(f"{bench.registry}/digits@{champion}") == resolve(
+        f"{bench.registry}/digits", "s3"
+    )
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_written(

@@ -91,15 +91,15 @@ def test_aliases_are_asked_of_mlflow(bench: Bench, client: Any, name: str) -> No
     registered(bench, name, "a", 100.0)
     registered(bench, name, "b", 90.0)
     place, catalogue = f"{bench.registry}/{name}", open_catalogue()
-    assert resolve(f"{place}@champion", catalogue) == resolve(f"{place}@2")
+    assert resolve(f"{place}@champion") == resolve(f"{place}@2")
     promote(bench.registry, name, 1, catalogue=catalogue)
-    assert resolve(f"{place}@champion", catalogue) == resolve(f"{place}@1")
+    assert resolve(f"{place}@champion") == resolve(f"{place}@1")
     client.set_registered_model_alias(name, "staging", versions(client, name)["2"].version)
-    assert resolve(f"{place}@staging", catalogue) == resolve(f"{place}@2")
+    assert resolve(f"{place}@staging") == resolve(f"{place}@2")
     with pytest.raises(UserError, match=r"has no version of .* with the alias beta"):
-        resolve(f"{place}@beta", catalogue)
+        resolve(f"{place}@beta")
     with pytest.raises(UserError, match="set DCVAE_REGISTRY to the registry that has them"):
-        resolve(f"{place}@staging")
+        resolve(f"{place}@staging", "s3")
 
 
 def test_what_it_was_not_told_is_made_up_for(bench: Bench, client: Any, name: str) -> None:
@@ -129,7 +129,7 @@ def test_several_at_once_leave_one_of_each(bench: Bench, client: Any, name: str)
     assert len(list_versions(bench.registry, name)) == 4
     champion = client.get_model_version_by_alias(name, "champion").tags["dcvae.version"]
     place = f"{bench.registry}/{name}"
-    assert resolve(f"{place}@{champion}") == resolve(place)
+    assert resolve(f"{place}@{champion}") == resolve(place, "s3")
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_written(
