@@ -1,7 +1,7 @@
 """Verbs about shard sets."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,8 @@ from dcvae.cli.show import (
     say,
     say_json,
 )
+
+Folders = Literal["auto", "folders", "none"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,8 +43,30 @@ def shard(
         ),
     ] = 0.01,
     test: Annotated[
-        float, typer.Option(help="Part held out for testing where the source has no test split.")
+        float,
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="Part, or number of images, held out where there is no test split; 0 for none.",
+        ),
     ] = 0.1,
+    splits: Annotated[
+        Folders,
+        typer.Option(help="Are folders called train, test and the like splits? auto asks back."),
+    ] = "auto",
+    classes: Annotated[
+        Folders, typer.Option(help="Are folders classes? auto asks back where it is not clear.")
+    ] = "auto",
+    labels: Annotated[
+        str | None,
+        typer.Option(help="CSV or JSON file of labels; a table's column; a suffix in tars."),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Column or suffix of the image, where there are several.")
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links out of a folder.")
+    ] = False,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="PNG instead of JPEG from 256 pixels up.")
     ] = False,
@@ -53,14 +77,16 @@ def shard(
 ) -> None:
     """Cut images into a shard set that trainings read, at every size up to the resolution.
 
-    SOURCE is a folder, a zip file, an s3:// prefix, or one of sklearn:digits, idx:FOLDER and
-    torchvision:CIFAR10, :STL10, :CelebA, :LSUN/bedroom, :MNIST, :FashionMNIST.
+    SOURCE is a folder, a zip file, an s3:// prefix, webdataset:TARS, parquet:TABLES, idx:FOLDER,
+    sklearn:digits, or torchvision:CIFAR10, :STL10, :CelebA, :LSUN/bedroom, :MNIST, :FashionMNIST.
+    Images of several classes lie in one folder each, or have a file of labels (--labels).
 
     The same command continues where it was stopped, and writes nothing when all is there.
 
     ```
     dcvae shard photos/ s3://bucket/photos --resolution 128
     dcvae shard sklearn:digits ./digits --resolution 16
+    dcvae shard 'webdataset:s3://bucket/flowers-{000..099}.tar' ./flowers --resolution 64
     ```
     """
     from dcvae.sharding.shard import shard as write_shards
@@ -77,6 +103,11 @@ def shard(
             name=name,
             max_bad_fraction=max_bad_fraction,
             test=test,
+            splits=splits,
+            classes=classes,
+            labels=labels,
+            image=image,
+            follow_links=follow_links,
             lossless=lossless,
             workers=workers,
             progress=report,

@@ -2,16 +2,27 @@
 
 import io
 import warnings
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dcvae.shards.encodings import BadImage, Pixels
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = (*("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP"),)
+"""Plain pictures, decoded by libraries that browsers and cameras rely on, or by a few lines. Not
+those that start other programs (EPS, PDF, WMF), hold many pictures (ICO, ICNS, PSD, FLI), or whose
+decoders nobody keeps (PCX, SGI, SUN, PCD, …)."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B")
 MAX_PIXELS = 50_000_000  # checked in the header, before anything is decoded
 MAX_UPSCALE = 4
+
+
+@cache
+def formats() -> list[str]:
+    """Those of :data:`FORMATS` that this Pillow was built with."""
+    Image.init()
+    return [kind for kind in FORMATS if kind in Image.OPEN]
 
 
 def decode(data: bytes, resolution: int) -> Image.Image:
@@ -30,7 +41,7 @@ def decode(data: bytes, resolution: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size and metadata; the limits here are stricter
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=formats())
             _check_header(image)
             image.draft(None, (4 * resolution, 4 * resolution))
             image.load()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Required, TypedDict, Unpack
+from typing import Required, Unpack, cast
 
 from dcvae.errors import UserError
 from dcvae.progress import OnProgress
@@ -13,12 +13,12 @@ from dcvae.sharding.parts import Intake, make_all
 from dcvae.sharding.plan import Settings, Survey, Task, chunks, settings, survey
 from dcvae.sharding.publication import manifest_of, publish
 from dcvae.sharding.sources import Source, open_source
-from dcvae.sharding.sources.opener import TEST_FRACTION
+from dcvae.sharding.sources.hints import HintOptions
 from dcvae.shards.manifest import MANIFEST, Manifest, load_manifest
 from dcvae.storage import Storage, open_storage
 
 
-class Options(TypedDict, total=False):
+class Options(HintOptions, total=False):
     """The keyword arguments of :func:`shard`, which explains them."""
 
     resolution: Required[int]
@@ -27,7 +27,6 @@ class Options(TypedDict, total=False):
     name: str | None
     samples_per_shard: int | None
     max_bad_fraction: float
-    test: float
     lossless: bool
     workers: int
     progress: OnProgress | None
@@ -51,10 +50,11 @@ def shard(source: str | Source, destination: str, **options: Unpack[Options]) ->
         samples_per_shard: by default so many that a shard has some 50 MB at most.
         max_bad_fraction: of the images may be unusable; they are listed in the manifest.
             0.01 by default.
-        test: fraction or number of images held out where the source has no test split; 0.1.
         lossless: store images from 256 pixels up as PNG instead of JPEG.
         workers: processes that decode and resize; 1 by default.
         progress: told the number of images done and of all.
+        test, splits, classes, labels, image, follow_links: how a source given as text is to be
+            understood, see :class:`dcvae.sharding.sources.hints.Hints`.
 
     Raises:
         UserError: the source or the settings cannot be used, too many images are bad, or
@@ -96,8 +96,7 @@ class _Job:
     """
 
     def __init__(self, source: str | Source, destination: str, options: Options) -> None:
-        test = options.get("test", TEST_FRACTION)
-        self.source = open_source(source, test) if isinstance(source, str) else source
+        self.source = _opened(source, options) if isinstance(source, str) else source
         self.settings = settings(
             self.source,
             resolution=options["resolution"],
@@ -150,6 +149,12 @@ class _Job:
                 return self._growth.counts
         self.finished = present
         return {}
+
+
+def _opened(source: str, options: Options) -> Source:
+    names = HintOptions.__annotations__
+    given = {name: value for name, value in options.items() if name in names}
+    return open_source(source, **cast(HintOptions, given))
 
 
 def _check_settings(storage: Storage, present: Manifest, mine: Settings) -> None:

@@ -15,10 +15,12 @@ from dcvae.storage import Storage
 SHARDS = 8  # that a sheet's images come from at most: a shard is up to 50 MB
 COLUMNS, SIDE = 8, 96
 _FEW = 5  # skipped images that the table names
+_FEW_CLASSES = 10
 
 
 def table(manifest: Manifest) -> str:
-    """The manifest as lines of text: splits and resolutions, sizes, and what was skipped."""
+    """The manifest as lines of text: splits and resolutions, sizes, how the source was understood,
+    and what was left out."""
     colours = "grey" if manifest.channels == 1 else "RGB"
     labels = f", {len(manifest.classes)} classes" if manifest.classes else ""
     rows = [("split", "pixels", "stored", "images", "shards", "size", "an image")]
@@ -46,7 +48,7 @@ def table(manifest: Manifest) -> str:
         "",
         *_aligned(rows),
     ]
-    return "\n".join([*lines, *_skipped(manifest)])
+    return "\n".join([*lines, *_understood(manifest), *_skipped(manifest), *_ignored(manifest)])
 
 
 def contact_sheet(
@@ -91,6 +93,23 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
             for row in rows]  # fmt: skip
+
+
+def _understood(manifest: Manifest) -> list[str]:
+    names = manifest.classes or []
+    more = f", … and {len(names) - _FEW_CLASSES:,} more" if len(names) > _FEW_CLASSES else ""
+    said = f"{len(names):,} classes: {', '.join(names[:_FEW_CLASSES])}{more}"
+    return ["", f"  {said if names else 'no labels'}", *(f"  {note}" for note in manifest.notes)]
+
+
+def _ignored(manifest: Manifest) -> list[str]:
+    found = manifest.ignored
+    if not found:
+        return []
+    total = sum(each.files for each in found)
+    lines = ["", f"{total:,} other files were left out:"]
+    lines += [f"  {each.files:,} {each.kind}, such as {each.example}" for each in found[:_FEW]]
+    return [*lines, f"  … and {len(found) - _FEW:,} more kinds"] if len(found) > _FEW else lines
 
 
 def _skipped(manifest: Manifest) -> list[str]:

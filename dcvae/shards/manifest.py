@@ -19,7 +19,7 @@ from dcvae.errors import UserError
 from dcvae.storage import NotFound, Storage
 from dcvae.storage.uri import check_key
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had neither notes nor ignored
 MANIFEST = "manifest.json"
 
 Encoding = Literal["npy", "jpg", "png"]
@@ -61,16 +61,25 @@ class Skipped(_Part):
     reason: str
 
 
+class Ignored(_Part):
+    """Files of one kind that were no images to be used: how many, and one of them."""
+
+    kind: str
+    files: PositiveInt
+    example: str
+
+
 class Manifest(_Part):
     """Contents of ``manifest.json``.
 
     ``splits`` maps a split's name to, for each resolution (as text), the list of its shards.
     Shard *i* of a split holds the same samples in the same order at every resolution.
     ``records`` counts the records beside the shards, ``<split>/index/shard-<i>.json``, which say
-    what each sample was made from. ``grown_from`` is the fingerprint of the version before.
+    what each sample was made from. ``notes`` say how the source was understood. ``grown_from`` is
+    the fingerprint of the version before.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     name: str
     resolutions: list[PositiveInt]
     channels: Literal[1, 3]
@@ -80,6 +89,8 @@ class Manifest(_Part):
     records: dict[str, NonNegativeInt]
     classes: list[str] | None
     skipped: list[Skipped]
+    ignored: list[Ignored] = []
+    notes: list[str] = []
     source: Origin
     created_at: str
     dcvae_version: str

@@ -188,12 +188,12 @@ def test_a_missing_bucket_and_wrong_credentials(
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format_version": 2}, "format version 2.* install a newer dcvae"),
+        ({"format_version": 3}, "format version 3.* install a newer dcvae"),
         ({"format_version": 99, "news": 1}, "format version 99"),
         ({"format_version": None}, "malformed manifest: format_version"),
         ({"resolutions": [8, 4]}, "resolutions are not ascending"),
         ({"fingerprint": "0" * 64}, "fingerprint does not belong"),
-        ({"splits": {}}, "fingerprint does not belong"),
+        ({"splits": {}}, "there is no split"),
         ({"unknown": 1}, "malformed manifest: unknown"),
     ],
 )
@@ -205,6 +205,16 @@ def test_manifests_that_are_not_ours(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UserError, match=complaint):
         load_manifest(open_storage(str(tmp_path)))
+
+
+def test_a_manifest_of_the_format_before_is_read(tmp_path: Path) -> None:
+    made = shard(Painted(10), str(tmp_path), **OPTIONS)
+    path = tmp_path / MANIFEST
+    content = json.loads(path.read_text()) | {"format_version": 1}
+    path.write_text(json.dumps({k: v for k, v in content.items() if k not in ("ignored", "notes")}))
+    assert load_manifest(open_storage(str(tmp_path))).fingerprint == made.fingerprint
+    assert shard(Painted(10), str(tmp_path), **OPTIONS).format_version == 1  # nothing to do
+    assert shard(Painted(20), str(tmp_path), **OPTIONS).format_version == 2
 
 
 def test_keys_in_a_manifest_stay_inside_the_set(tmp_path: Path) -> None:

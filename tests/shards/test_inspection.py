@@ -39,11 +39,12 @@ def test_the_table_says_what_the_manifest_says(painted: ShardSet) -> None:
     lines = table(painted.manifest).splitlines()
     assert lines[0].startswith("painted from painted:1000: RGB, 7 classes, ")
     assert " ".join(lines[3].split()) == "split pixels stored images shards size an image"
-    assert [line.split()[:5] for line in lines[4:]] == [
+    assert [line.split()[:5] for line in lines[4:8]] == [
         [split, side, "npy", images, shards]
         for split, images, shards in (("train", "1,000", "16"), ("test", "200", "4"))
         for side in ("4", "8")
     ]
+    assert [line.strip() for line in lines[8:]] == ["", "7 classes: 0, 1, 2, 3, 4, 5, 6"]
 
 
 def test_shard_ends_with_the_table_and_inspect_draws(

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,8 @@ class Source(ABC):
         splits: names, "train" first.
         classes: names of the classes, or None without labels.
         ordered: loading is cheap only in the order of the items.
+        notes: how it was understood, for people.
+        ignored: (kind, how many, example) of what was left out.
     """
 
     uri: str
@@ -51,6 +53,8 @@ class Source(ABC):
     splits: tuple[str, ...] = ("train", "test")
     classes: list[str] | None = None
     ordered: bool = False
+    notes: Sequence[str] = ()
+    ignored: Sequence[tuple[str, int, str]] = ()
 
     @abstractmethod
     def items(self, split: str) -> Iterator[Item]:

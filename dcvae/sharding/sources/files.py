@@ -1,57 +1,54 @@
-"""Sources made of image files: a folder, a zip, an S3 prefix.
+"""Sources made of image files, wherever they lie: what their folders and labels mean.
 
-Three layouts are understood: ``train/…`` and ``test/…`` as splits; one folder per class below
-that; or images anywhere. Without splits of their own, a fraction is held out for testing: the
-images whose names hash lowest, so that the choice does not depend on the order or the machine.
+Without splits of their own, a fraction is held out for testing: the images whose names hash
+lowest, so that the choice does not depend on the order or the machine.
 """
 
-import stat
-import zipfile
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from dcvae.errors import UserError
 from dcvae.sharding.sources.base import Item, Source, name_hash
+from dcvae.sharding.sources.hints import Hints
+from dcvae.sharding.sources.kinds import suffixes
+from dcvae.sharding.sources.labels import Labels
+from dcvae.sharding.sources.layout import Layout, understand
+from dcvae.sharding.sources.listing import File, Ignored, Listing
 from dcvae.shards.encodings import BadImage
-from dcvae.storage import ObjectInfo, Storage, open_storage
-from dcvae.storage.uri import check_key
+from dcvae.storage import open_storage
 
-SUFFIXES = {
-    *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-}
 MAX_FILE_BYTES = 256 << 20
-_SPLITS = ("train", "test")
-_IGNORED = ("__MACOSX",)
-
-
-class File(NamedTuple):
-    """One candidate: its path below the source, its stamp, and why it is bad if it is."""
-
-    path: str
-    stamp: str
-    bad: str = ""
+LABEL_FILE = "dataset.json"
+_INSTEAD = {".tar": "webdataset:", ".parquet": "parquet:"}
 
 
 class FileSource(Source):
-    """Image files below some root; subclasses know how to list and read them.
+    """Image files below some root; subclasses know how to find and read them."""
 
-    Args:
-        test: fraction (below 1) or number (1 or more) of images to hold out, where the source
-            has no ``test`` folder.
-    """
+    def __init__(self, uri: str, name: str, hints: Hints) -> None:
+        self.uri, self.name, self.hints = uri, name, hints
+        self._found: _Found | None = None
 
-    def __init__(self, uri: str, name: str, test: float) -> None:
-        self.uri, self.name, self._test = uri, name, test
-        self._layout: _Layout | None = None
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_found": None}
 
     @abstractmethod
-    def files(self) -> Iterator[File]:
-        """All image files, lazily and always in the same order."""
+    def find(self) -> Iterator[File]:
+        """All files, pictures or not, in the order in which they are cheapest to read."""
+
+    @abstractmethod
+    def read(self, reference: Any) -> bytes:
+        """The bytes of one file, at most one more than :data:`MAX_FILE_BYTES`.
+
+        Raises:
+            BadImage: it cannot be read.
+        """
 
     @property
     def splits(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -61,200 +58,173 @@ class FileSource(Source):
     def classes(self) -> list[str] | None:  # type: ignore[override]
         return self._look().classes
 
+    @property
+    def notes(self) -> list[str]:  # type: ignore[override]
+        return self._look().notes
+
+    @property
+    def ignored(self) -> list[Ignored]:  # type: ignore[override]
+        return self._look().listing.ignored
+
     def items(self, split: str) -> Iterator[Item]:
-        layout = self._look()
-        labels = {name: n for n, name in enumerate(layout.classes or [])}
-        for file in self.files():
-            if layout.split_of(file.path) == split:
-                folder = layout.class_of(file.path)
-                yield Item(file.path, file.stamp, labels.get(folder or ""), file.path, file.bad)
+        return self._look().items(split)
 
-    def _look(self) -> "_Layout":
-        if self._layout is None:
-            self._layout = _Layout(self.uri, (file.path for file in self.files()), self._test)
-        return self._layout
+    def load(self, item: Item) -> bytes:
+        return checked(self.read(item.reference))
+
+    def _look(self) -> "_Found":
+        if self._found is None:
+            self._found = _Found(self)
+        return self._found
 
 
-class _Layout:
-    """What the paths of a source say about splits and classes. Keeps no path."""
+class _Found:
+    """What a look at a source has found: its pictures, and what their places mean."""
 
-    def __init__(self, uri: str, paths: Iterator[str], test: float) -> None:
-        tops: set[str] = set()
-        inner: dict[bool, set[str]] = {True: set(), False: set()}
-        flat = {True: False, False: False}
-        hashes: list[int] = []
-        for path in paths:
-            parts = PurePosixPath(path).parts
-            tops.add(parts[0] if len(parts) > 1 else "")
-            for below_split in (True, False):  # the class, if the first folder is a split or not
-                rest = parts[1:] if below_split else parts
-                flat[below_split] |= len(rest) < 2
-                if len(rest) > 1 and len(inner[below_split]) <= 100_000:
-                    inner[below_split].add(rest[0])
-            hashes.append(name_hash(path))
-        if not hashes:
-            kinds = ", ".join(sorted(SUFFIXES))
-            raise UserError(f"{uri} has no images: no file ends in one of {kinds}")
-        self._own = bool(tops) and tops <= set(_SPLITS) and "train" in tops
-        self.classes = None if flat[self._own] else sorted(inner[self._own])
-        self.splits = tuple(s for s in _SPLITS if s in tops) if self._own else _SPLITS
-        self._limit = 0 if self._own else _limit(uri, np.array(hashes, np.uint64), test)
+    def __init__(self, source: FileSource) -> None:
+        uri, hints = source.uri, source.hints
+        self.listing = Listing(source.find())
+        self._labels = _labels(source, self.listing)
+        labelled = self._labels is not None
+        self.layout: Layout = understand(uri, self.listing.good_paths(), hints, labelled)
+        self._held_out = 0
+        self.splits = self.layout.splits or ("train",)
+        hashes = self._hashes()
+        if not len(hashes):
+            raise UserError(f"{uri} has no images{_instead(uri, self.listing.ignored)}")
+        self.classes, self.notes = self.layout.classes, list(self.layout.notes)
+        if "test" not in self.splits:
+            count, self._held_out = held_out(uri, hashes, hints.test)
+            if count:
+                self.splits = ("train", "test")
+                self.notes.append(f"{count:,} of {len(hashes):,} images are held out for testing")
+        if self._labels is not None:
+            self.classes = self._labels.classes or None
+            self.notes.append(f"labels are those of {self._labels.uri}")
+            self._refuse_other_labels(uri)
 
-    def split_of(self, path: str) -> str:
-        if self._own:
-            return PurePosixPath(path).parts[0]
-        return "test" if name_hash(path) <= self._limit else "train"
+    def items(self, split: str) -> Iterator[Item]:
+        numbers = {name: n for n, name in enumerate(self.layout.classes or [])}
+        for file in self.listing:
+            where, folder, bad = self._place(file)
+            if where != split:
+                continue
+            label = numbers.get(folder or "")
+            if self._labels is not None and self._labels.classes:
+                label = self._labels.find(file.path, self.layout.wrapper)
+                if label is None and not bad:
+                    bad = f"no label in {PurePosixPath(self._labels.uri).name}"
+            yield Item(file.path, file.stamp, label, file.reference, bad, file.size)
 
-    def class_of(self, path: str) -> str | None:
-        parts = PurePosixPath(path).parts[1 if self._own else 0 :]
-        return parts[0] if self.classes and len(parts) > 1 else None
+    def _place(self, file: File) -> tuple[str, str | None, str]:
+        """(split, class folder, why it is bad)."""
+        place = self.layout.place(file.path)
+        if place is None and not file.bad:
+            return "", None, ""
+        # What is bad may have any name: it is counted where it seems to belong.
+        split, folder = place or ("", None)
+        if not split or (split == "train" and self._held_out):
+            split = "test" if name_hash(file.path) < self._held_out else "train"
+        return split, folder, file.bad
+
+    def _hashes(self) -> npt.NDArray[np.uint64]:
+        """Of all images for training that may be held out; counts what is left out."""
+        hashes = []
+        for file in self.listing:
+            place = self.layout.place(file.path)
+            if place is None and not file.bad:
+                self.listing.ignore("outside the folders of splits and classes", file.path)
+            else:
+                hashes.append(name_hash(file.path))
+        return np.array(hashes, np.uint64)
+
+    def _refuse_other_labels(self, uri: str) -> None:
+        labels = self._labels
+        assert labels is not None
+        if labels.empty:
+            return
+        if not any(labels.find(p, self.layout.wrapper) is not None for p in self._paths()):
+            count, example = labels.unused()
+            raise UserError(
+                f"{labels.uri} has {count:,} labels, such as that of {example}, but of no image of "
+                f"{uri}, such as {next(self._paths())}"
+            )
+        count, example = labels.unused()
+        for _ in range(count):
+            self.listing.ignore("labels without an image", example)
+
+    def _paths(self) -> Iterator[str]:
+        return self.listing.good_paths()
 
 
-def _limit(uri: str, hashes: npt.NDArray[np.uint64], test: float) -> int:
-    """The highest hash of those held out."""
+def held_out(uri: str, hashes: npt.NDArray[np.uint64], test: float) -> tuple[int, int]:
+    """(how many images are held out, the lowest hash of the others).
+
+    Raises:
+        UserError: ``test`` is no fraction or number of images, or leaves none to train on.
+    """
+    if not math.isfinite(test) or test < 0 or (test >= 1 and test != int(test)):
+        raise UserError(f"test is {test:g}: give a fraction below 1 or a number of images")
+    if test == 0:
+        return 0, 0
     count = max(1, round(test * len(hashes))) if test < 1 else int(test)
-    if test < 0 or count >= len(hashes):
+    if count >= len(hashes):
         raise UserError(
             f"{uri} has {len(hashes)} images: {count} cannot be held out for testing; use more "
             "images, fewer for testing, or folders train/ and test/"
         )
-    return int(np.partition(hashes, count - 1)[count - 1])
+    return count, int(np.partition(hashes, count)[count])
 
 
-class Folder(FileSource):
-    """Images in a local folder. Symbolic links are followed only to files inside the folder."""
-
-    def __init__(self, uri: str, root: Path, test: float) -> None:
-        super().__init__(uri, root.resolve().name or "images", test)
-        self._root = root.resolve()
-
-    def files(self) -> Iterator[File]:
-        return self._below(self._root)
-
-    def load(self, item: Item) -> bytes:
+def _labels(source: FileSource, listing: Listing) -> Labels | None:
+    """The labels that the user names, or that StyleGAN's tools have left in the source."""
+    hints = source.hints
+    if hints.labels is not None:
+        if hints.classes != "auto":
+            raise UserError("--labels and --classes say two things: leave one of them out")
+        root, _, key = hints.labels.rstrip("/").rpartition("/")
+        return Labels(hints.labels, open_storage(root or ("/" if _ else ".")).read(key))
+    if hints.classes != "auto":
+        return None
+    for path in listing.label_files:
+        if len(PurePosixPath(path).parts) > 2:
+            continue
         try:
-            with (self._root / item.name).open("rb") as stream:
-                return _bounded(stream)
-        except OSError as error:
-            raise BadImage(f"unreadable ({error.strerror})") from error
-
-    def _below(self, folder: Path) -> Iterator[File]:
-        try:
-            entries = sorted(folder.iterdir(), key=lambda path: path.name.encode(errors="replace"))
-        except OSError as error:
-            raise UserError(f"cannot list {folder}: {error.strerror}") from error
-        for path in entries:
-            if path.name.startswith(".") or path.name in _IGNORED:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                yield from self._below(path)
-            elif path.suffix.lower() in SUFFIXES:
-                yield self._file(path)
-
-    def _file(self, path: Path) -> File:
-        name = path.relative_to(self._root).as_posix()
-        try:
-            name.encode()
-            if path.is_symlink() and not path.resolve(strict=True).is_relative_to(self._root):
-                return File(name, "", "a link to outside the folder")
-            status = path.stat()
-        except (OSError, RuntimeError) as error:
-            return File(name, "", f"unreadable ({error})")
-        except UnicodeEncodeError:
-            return File(ascii(name), "", "its name is not UTF-8")
-        if not stat.S_ISREG(status.st_mode):
-            return File(name, "", "no plain file")
-        return File(name, f"{status.st_size}-{status.st_mtime_ns}")
+            body = source.read(path)
+        except BadImage as error:
+            raise UserError(f"{source.uri}/{path} cannot be read: {error}") from error
+        if b'"labels"' in body:
+            return Labels(f"{source.uri}/{path}", body)
+    return None
 
 
-class Bucket(FileSource):
-    """Images below an S3 prefix (or any other place that storage knows)."""
-
-    def __init__(self, uri: str, test: float) -> None:
-        super().__init__(uri, PurePosixPath(uri).name or "images", test)
-        self._storage: Storage = open_storage(uri)
-
-    def files(self) -> Iterator[File]:
-        for found in self._storage.list():
-            if _is_image(found.key):
-                yield File(found.key, f"{found.size}-{found.etag}", self._bad_key(found.key))
-
-    def load(self, item: Item) -> bytes:
-        size, _, etag = item.stamp.partition("-")
-        if int(size) > MAX_FILE_BYTES:
-            raise BadImage(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-        return self._storage.read_listed(ObjectInfo(item.name, int(size), etag))
-
-    def _bad_key(self, key: str) -> str:
-        """Why no storage of ours reads an object of this key: ``a//b.png``, ``./c.png``."""
-        try:
-            check_key(key)
-        except UserError:
-            return f"the key of {self._storage.uri}/{key} is no relative path"
-        return ""
+def _instead(uri: str, ignored: list[Ignored]) -> str:
+    """The end of the sentence about a source without images."""
+    for kind, count, _ in ignored:
+        if kind in _INSTEAD:
+            return f", but {count:,} files that end in {kind}: say {_INSTEAD[kind]}{uri}"
+    other = ", ".join(f"{count:,} {kind}" for kind, count, _ in ignored[:4])
+    known = ", ".join(sorted(suffixes() & {".bmp", ".gif", ".jpg", ".png", ".tiff", ".webp"}))
+    return f": no file is a picture such as {known}" + (f"; it has {other}" if other else "")
 
 
-class Zip(FileSource):
-    """Images in a zip file, local or on S3. Nothing is ever unpacked to disk."""
-
-    def __init__(self, uri: str, storage: Storage, key: str, test: float) -> None:
-        super().__init__(uri, PurePosixPath(key).stem, test)
-        self._storage, self._key = storage, key
-        self._zip: zipfile.ZipFile | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_zip": None}
-
-    def files(self) -> Iterator[File]:
-        seen: set[str] = set()
-        for info in sorted(self._open().infolist(), key=lambda info: info.filename):
-            if info.is_dir() or not _is_image(info.filename):
-                continue
-            bad = _bad_entry(info) or ("there twice" if info.filename in seen else "")
-            seen.add(info.filename)
-            name = ascii(info.filename) if bad else info.filename
-            yield File(name, f"{info.file_size}-{info.CRC:08x}", bad)
-
-    def load(self, item: Item) -> bytes:
-        try:
-            with self._open().open(item.name) as stream:
-                return _bounded(stream)
-        except (BadImage, UserError):
-            raise
-        except Exception as error:  # zipfile and zlib raise many kinds
-            raise BadImage(f"damaged in the zip ({error})") from error
-
-    def _open(self) -> zipfile.ZipFile:
-        if self._zip is None:
-            try:
-                self._zip = zipfile.ZipFile(self._storage.open(self._key))
-            except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-                raise UserError(f"{self.uri} is not a readable zip file: {error}") from error
-        return self._zip
+def bounded(stream: BinaryIO | Any) -> bytes:
+    """All of a stream, or a little more than a file may have."""
+    body: bytes = stream.read(MAX_FILE_BYTES + 1)
+    return body
 
 
-def _bad_entry(info: zipfile.ZipInfo) -> str:
-    path = PurePosixPath(info.filename)
-    if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
-        return "its path leads out of the zip"
-    if stat.S_ISLNK(info.external_attr >> 16):
-        return "a link"
-    if info.flag_bits & 1:
-        return "encrypted"
-    return f"larger than {MAX_FILE_BYTES >> 20} MiB" if info.file_size > MAX_FILE_BYTES else ""
+def too_large(size: int) -> str:
+    """Why a file of this size cannot be used, or nothing."""
+    return f"larger than {MAX_FILE_BYTES >> 20} MiB" if size > MAX_FILE_BYTES else ""
 
 
-def _is_image(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    hidden = any((part.startswith(".") and part != "..") or part in _IGNORED for part in parts)
-    return PurePosixPath(path).suffix.lower() in SUFFIXES and not hidden
+def checked(body: bytes) -> bytes:
+    """``body``, unless it is too large.
 
-
-def _bounded(stream: BinaryIO | Any) -> bytes:
-    return _checked(stream.read(MAX_FILE_BYTES + 1))
-
-
-def _checked(body: bytes) -> bytes:
+    Raises:
+        BadImage: it is.
+    """
     if len(body) > MAX_FILE_BYTES:
-        raise BadImage(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise BadImage(too_large(len(body)))
     return body

@@ -1,54 +1,110 @@
 """From the text that a user gives to the source it means."""
 
+import zipfile
+from dataclasses import fields
 from pathlib import Path
+from typing import Unpack
 
 from dcvae.errors import UserError
 from dcvae.sharding.sources.arrays import Digits, Idx
 from dcvae.sharding.sources.base import Source
-from dcvae.sharding.sources.files import Bucket, Folder, Zip
+from dcvae.sharding.sources.bucket import Bucket
+from dcvae.sharding.sources.folder import Folder
+from dcvae.sharding.sources.hints import HintOptions, Hints
+from dcvae.sharding.sources.zips import Zip
 from dcvae.storage import open_storage, split_uri
 
-TEST_FRACTION = 0.1
 
-
-def open_source(uri: str, test: float = TEST_FRACTION) -> Source:
+def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
     """Open a source of images.
 
     Args:
         uri: ``sklearn:digits``; ``torchvision:CIFAR10``, ``:STL10``, ``:CelebA``,
-            ``:LSUN/bedroom``, ``:MNIST``, ``:FashionMNIST``; ``idx:FOLDER``; a folder; a zip file
-            (also on S3); an ``s3://`` prefix.
-        test: fraction or number of images to hold out where the source has no test split.
+            ``:LSUN/bedroom``, ``:MNIST``, ``:FashionMNIST``; ``idx:FOLDER``; ``webdataset:TARS``;
+            ``parquet:TABLES``; a folder; a zip file (also on S3); an ``s3://`` prefix.
+        options: see :class:`dcvae.sharding.sources.hints.Hints`.
 
     Raises:
         UserError: it means nothing, or is not there.
     """
+    hints = Hints(**options)
+    kind, _, rest = uri.partition(":")
+    _refuse_hints(uri, kind, hints)
     if uri == "sklearn:digits":
         return Digits(uri)
-    kind, _, rest = uri.partition(":")
     if kind == "torchvision":
         from dcvae.sharding.sources.published import open_published  # imports torch
 
         return open_published(uri, rest)
     if kind == "idx":
-        return Idx(uri, _existing(Path(rest).expanduser()))
+        return Idx(uri, _existing(_local(rest)))
     if kind == "sklearn":
         raise UserError(f"{uri} is no known source: sklearn:digits is the only one of its kind")
+    return _of_files(uri, hints)
+
+
+_FILES = ("test", "splits", "classes", "labels", "follow_links")
+_TAKES: dict[str, tuple[str, ...]] = {
+    "sklearn": ("test",),
+    "torchvision": ("test",),
+    "idx": ("test",),
+    "webdataset": ("test", "splits", "labels", "image"),
+    "parquet": ("test", "splits", "labels", "image"),
+}
+
+
+def _refuse_hints(uri: str, kind: str, hints: Hints) -> None:
+    """Refuse what means nothing for this kind of source."""
+    takes = _TAKES.get(kind, _FILES)
+    for field in fields(Hints):
+        if getattr(hints, field.name) != field.default and field.name not in takes:
+            option = "--" + field.name.replace("_", "-")
+            raise UserError(f"{option} means nothing for {uri}: leave it out")
+
+
+def _of_files(uri: str, hints: Hints) -> Source:
     scheme, _, path = split_uri(uri)
-    if path.lower().endswith(".zip"):
+    is_folder = scheme == "file" and _is_folder(Path(path))
+    if not is_folder and (path.lower().endswith(".zip") or _is_zip(scheme, path)):
         root, _, key = uri.rstrip("/").rpartition("/")
-        zip_file = Zip(uri, open_storage(root or "."), key, test)
-        zip_file._open()
-        return zip_file
+        found = Zip(uri, open_storage(root or ("/" if _ else ".")), key, hints)
+        found.open()
+        return found
     if scheme == "s3":
-        return Bucket(uri, test)
+        return Bucket(uri, hints)
     if scheme != "file":
         raise UserError(f"{uri} is no known source: give a folder, a zip file or an s3:// prefix")
-    return Folder(uri, _existing(Path(path)), test)
+    return Folder(uri, _existing(Path(path)), hints)
+
+
+def _is_zip(scheme: str, path: str) -> bool:
+    try:
+        return scheme == "file" and Path(path).is_file() and zipfile.is_zipfile(path)
+    except OSError:
+        return False
+
+
+def _local(path: str) -> Path:
+    scheme, _, local = split_uri(path)
+    if scheme != "file":
+        raise UserError(f"{path} is no local folder: copy the files here first")
+    return Path(local)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder.
+
+    Raises:
+        UserError: nobody can know, as when it lies below a private folder.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UserError(f"cannot look at {path}: {error.strerror}") from error
 
 
 def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
+    if not _is_folder(folder):
         what = "is a file, neither a folder nor a zip" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}: give a folder of images, a zip file or an s3:// prefix")
     return folder
