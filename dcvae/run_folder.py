@@ -8,6 +8,7 @@
     <run>/samples/<images>.png, <run>/reconstructions/<images>.png
     <run>/metrics.jsonl          one line every log interval
     <run>/profiles/…             see dcvae.training.profiling
+    <run>/broken.json            which step was not finite, until the run goes on
     <run>/running.json           who trains it now; see dcvae.launch.lease
     <run>/logs/<when>/           what ranks said before one failed; see dcvae.launch.local
     <run>/result.json            written last: the run is complete
@@ -19,16 +20,15 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from dcvae.config import Config, parse_config
+from dcvae.config import REMEDIES, Config, parse_config
 from dcvae.errors import UserError
 from dcvae.shards.manifest import Manifest, load_manifest
-from dcvae.storage import Conflict, NotFound, Storage, join, open_storage
+from dcvae.storage import Conflict, NotFound, Storage, join, open_storage, timestamp, to_json
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.jsonl", "result.json"
-LEASE, LOGS = "running.json", "logs"
+BROKEN, LEASE, LOGS = "broken.json", "running.json", "logs"
 SNAPSHOTS, SAMPLES, RECONSTRUCTIONS = "snapshots", "samples", "reconstructions"
 log = logging.getLogger(__name__)
 
@@ -48,21 +48,70 @@ class RunFolder:
     def claim(self) -> None:
         """Save config.json, or find that the folder already holds this very run.
 
-        A run that began with an earlier version of the data set goes on with that one.
+        A run that began with an earlier version of the data set goes on with that one. One that a
+        NaN has broken may go on with other values of what is marked ``REMEDY``; config.json then
+        says what was changed, and when.
 
         Raises UserError when the folder holds a run of another configuration or data set.
         """
-        content = {"config": self.config.model_dump(mode="json"), "dataset": self.dataset()}
+        while True:
+            present = self.storage.stat(CONFIG)
+            try:
+                if present is None:
+                    self._save_config({}, if_absent=True)
+                    return
+                found = _saved(self.storage)
+                self.manifest = manifest_for(self.storage, self.shards)
+                if parse_config(found["config"]).digest() == self.config.digest():
+                    return
+                self._save_config(self._remedied(found), if_match=present.etag)
+                self.storage.delete(BROKEN)
+                return
+            except (Conflict, NotFound):
+                continue  # another rank was faster: look again
+
+    def _save_config(self, also: dict[str, Any], **condition: Any) -> None:
+        content = {"config": self.config.model_dump(mode="json"), "dataset": self.dataset(), **also}
+        self.storage.write(CONFIG, json.dumps(content, indent=1).encode(), **condition)
+
+    def _remedied(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What config.json is to say of the change, if it may be made.
+
+        Raises UserError when the run is not broken, or more than a remedy differs.
+        """
+        before = parse_config(found["config"])
+        changed = self.config.differences(before)
         try:
-            self.storage.write(CONFIG, json.dumps(content, indent=1).encode(), if_absent=True)
-        except Conflict:
-            found = self.storage.read_json(CONFIG)
-            if parse_config(found["config"]).digest() != self.config.digest():
-                raise UserError(
-                    f"{self.storage.uri} holds a run of another configuration; choose another "
-                    "folder with --out, or delete this one"
-                ) from None
-            self.manifest = manifest_for(self.storage, self.shards)
+            broken = self.storage.read_json(BROKEN)
+        except NotFound:
+            broken = None
+            if self.storage.read_json(CONFIG) != found:
+                raise Conflict("another rank has made the change") from None
+        if broken is None or not set(changed) <= REMEDIES:
+            raise UserError(
+                f"{self.storage.uri} holds a run of another configuration ("
+                f"{', '.join(changed) or 'preset'}); choose another folder with --out, or delete "
+                "this one"
+            )
+        change = {"because": broken, "settings": changed, "at": timestamp()}
+        return {"changes": [*found.get("changes", []), change]}
+
+    def break_off(self, what: str, checkpoint: int | None) -> str:
+        """Note that ``what`` has ended the run; return how to go on, in a sentence's part.
+
+        ``checkpoint`` are the images of the last checkpoint, if there is one.
+        """
+        self.storage.write(BROKEN, to_json({"what": what, "checkpoint": checkpoint}))
+        training = self.config.training
+        from_where = (
+            "begins again, as there is no checkpoint yet"
+            if checkpoint is None
+            else f"goes on from the checkpoint after {checkpoint:,} images"
+        )
+        return (
+            f"the same command with --set training.learning_rate={training.learning_rate / 2:g}, "
+            f"or with --set training.seed={training.seed + 1}, {from_where}"
+        )
 
     def dataset(self) -> dict[str, str]:
         """What the run is trained on."""
@@ -74,9 +123,8 @@ class RunFolder:
 
     def resume_metrics(self, images: int) -> None:
         """Keep the metrics of up to ``images`` images; the run says the others again."""
-        if self.storage.stat(METRICS):
-            lines = self.storage.read_text(METRICS).splitlines(keepends=True)
-            self.metrics = [line for line in lines if json.loads(line)["images"] <= images]
+        kept = [line for line in read_metrics(self.storage) if line["images"] <= images]
+        self.metrics = [json.dumps(line) + "\n" for line in kept]
 
     def log(self, record: Mapping[str, float]) -> None:
         """Take one line of metrics; written with the next :meth:`write_metrics`."""
@@ -112,7 +160,7 @@ def manifest_for(run: Storage, data: Storage) -> Manifest:
     """
     latest = load_manifest(data)
     try:
-        began: str = run.read_json(CONFIG)["dataset"]["fingerprint"]
+        began: str = _saved(run)["dataset"]["fingerprint"]
     except NotFound:
         return latest
     if began == latest.fingerprint:
@@ -142,15 +190,18 @@ def final_snapshot(out: str, config: Config, manifest: Manifest) -> str | None:
         result = open_storage(out).read_json(RESULT)
     except NotFound:
         return None
+    snapshot = str(result.get("snapshot")) if isinstance(result, dict) else ""
+    if not re.fullmatch(rf"{SNAPSHOTS}/\d{{12}}", snapshot):
+        raise UserError(
+            f"{join(out, RESULT)} is damaged: delete it, and run the same command again"
+        )
     same = (config.digest(), manifest.fingerprint)
     if (result.get("config_digest"), result.get("dataset_fingerprint")) != same:
         raise UserError(
             f"{out} holds a finished run of another configuration or data set; "
             "choose another folder with --out"
         )
-    snapshot = str(result["snapshot"])
-    named = "://" in snapshot or Path(snapshot).is_absolute()
-    return snapshot if named else join(out, snapshot)
+    return join(out, snapshot)
 
 
 def snapshot_place(run: Storage, images: int) -> Storage:
@@ -174,11 +225,50 @@ def read_sheet(run: Storage, images: int) -> bytes:
 
 
 def read_metrics(run: Storage) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none where there is no such file."""
+    """The lines of metrics.jsonl; none where there is no such file.
+
+    Lines that are cut or damaged are left out, with a warning.
+    """
     try:
-        return [json.loads(line) for line in run.read_text(METRICS).splitlines() if line]
-    except (NotFound, ValueError):
+        lines = run.read(METRICS).splitlines()
+    except NotFound:
         return []
+    found = [record for line in lines if (record := _record(line)) is not None]
+    if len(found) < len(lines):
+        log.warning(
+            "%s has %d damaged lines, which are left out",
+            *(join(run.uri, METRICS), len(lines) - len(found)),
+        )
+    return found
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl, or None if it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    numbers = isinstance(found, dict) and all(isinstance(v, int | float) for v in found.values())
+    return found if numbers and isinstance(found.get("images"), int) else None
+
+
+def _saved(run: Storage) -> dict[str, Any]:
+    """config.json of a run.
+
+    Raises:
+        NotFound: there is none.
+        UserError: it is damaged.
+    """
+    found = run.read_json(CONFIG)
+    dataset = found.get("dataset") if isinstance(found, dict) else None
+    fingerprint = dataset.get("fingerprint") if isinstance(dataset, dict) else None
+    whole = isinstance(fingerprint, str) and re.fullmatch("[0-9a-f]{64}", fingerprint)
+    if not whole or "config" not in found or not isinstance(found.get("changes", []), list):
+        raise UserError(
+            f"{join(run.uri, CONFIG)} is damaged; restore it, or choose another folder with --out"
+        )
+    parse_config(found["config"])
+    return dict(found)
 
 
 def split_snapshot(uri: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from dcvae.sharding.shard import shard
 from dcvae.shards.manifest import Manifest
 from dcvae.storage import Storage, open_storage
 from dcvae.storage.embedded import EmbeddedS3, embedded_s3
+from tests.launch.here import HereRanks
 from tests.painted import Painted
 
 BUCKET = "dcvae-tests"
@@ -53,6 +54,15 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def aws_environment(s3: EmbeddedS3) -> dict[str, str]:
     """The whole environment for a child process that uses the session's server."""
     return os.environ | s3.environment()
+
+
+@pytest.fixture(scope="session")
+def here_ranks() -> Iterator[type[HereRanks]]:
+    """Trainings in this process, where ranks of their own would take too long."""
+    yield HereRanks
+    from dcvae.training import ranks
+
+    ranks.finish()
 
 
 class ShardSet(NamedTuple):

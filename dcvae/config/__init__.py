@@ -3,19 +3,21 @@
 A configuration is a preset plus settings (``section.key=value``), resolved once, saved beside the
 run and never changed afterwards. Unknown keys and impossible combinations are refused with one
 sentence. Each setting is a field with its description, its bounds and, where a resumed run may
-have another value, ``OPERATIONAL``; docs/settings.md is written from them.
+have another value, ``OPERATIONAL`` or, after a NaN, ``REMEDY``; docs/settings.md is written from
+them.
 """
 
 from dcvae.config.data import DataConfig
 from dcvae.config.model import STDDEV_GROUP, ModelConfig
 from dcvae.config.objective import ObjectiveConfig
 from dcvae.config.section import MIN_RESOLUTION
-from dcvae.config.settings import SETTINGS, apply_settings, parse_config
+from dcvae.config.settings import REMEDIES, SETTINGS, apply_settings, parse_config
 from dcvae.config.training import Phase, TrainingConfig
 from dcvae.config.whole import Config
 
 __all__ = [
     "MIN_RESOLUTION",
+    "REMEDIES",
     "SETTINGS",
     "STDDEV_GROUP",
     "Config",

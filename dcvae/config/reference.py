@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from dcvae.config.section import OPERATIONAL, Section
+from dcvae.config.section import OPERATIONAL, REMEDY, Section
 from dcvae.config.training import Phase
 from dcvae.config.whole import SECTIONS, Config
 from dcvae.environment import CLUSTER, DEVELOPERS, OURSELVES, USERS, VARIABLES
@@ -29,7 +29,8 @@ are refused everywhere. The defaults are those of the code; a preset has values 
 `dcvae presets NAME` prints.
 
 A run that is resumed must have the same settings, except for those marked *on resume*: they do
-not decide the result, so they may be others each time.
+not decide the result, so they may be others each time. After a NaN has stopped it, it may also go
+on with other values of those marked *after a NaN*; its config.json keeps what was changed and when.
 """
 _SET_BY = {
     USERS: "Set them where dcvae runs.",
@@ -64,6 +65,7 @@ def _table(section: type[Section], prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         said = " ".join((field.description or "").replace("``", "`").split())
         resume = " *On resume.*" if OPERATIONAL in field.metadata else ""
+        resume += " *After a NaN.*" if REMEDY in field.metadata else ""
         default = "" if field.default is PydanticUndefined else f"`{_shown(field.default)}`"
         row = (f"`{prefix}{name}`", values(field), default, f"{said}{resume}")
         yield f"| {' | '.join(row)} |"

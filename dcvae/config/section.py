@@ -31,6 +31,14 @@ OPERATIONAL: Final = Operational()
 """Annotates a field that does not decide the result: it may be another when a run is resumed."""
 
 
+class Remedy:
+    """The type of ``REMEDY``."""
+
+
+REMEDY: Final = Remedy()
+"""Annotates a field that may be changed to go on with a run that a NaN has broken."""
+
+
 def _power_of_two(value: int) -> int:
     if value & (value - 1):  # the sentence's subject is the setting
         raise ValueError("is not a power of two; use 4, 8, 16, … 512 or 1024")

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from dcvae.config.section import REMEDY
 from dcvae.config.whole import SECTIONS, Config
 from dcvae.errors import UserError, did_you_mean
 
@@ -16,6 +17,8 @@ SETTINGS: dict[str, FieldInfo] = {
     for name, field in fields.model_fields.items()
 }
 """Every setting by its name ``section.key``."""
+REMEDIES = {name for name, field in SETTINGS.items() if REMEDY in field.metadata}
+"""Settings that may be changed to go on with a run that a NaN has broken."""
 
 
 def parse_config(content: object) -> Config:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dcvae.config.section import MIN_RESOLUTION, OPERATIONAL, Resolution, Section
+from dcvae.config.section import MIN_RESOLUTION, OPERATIONAL, REMEDY, Resolution, Section
 
 MAX_SEED = 2**63 - 1
 Interval = Annotated[int, Field(ge=1), OPERATIONAL]
@@ -41,27 +41,27 @@ class TrainingConfig(Section):
 
     phases: tuple[Phase, ...] = Field(min_length=1)
     """The schedule: what is trained at each resolution, in order of growth."""
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    seed: Annotated[int, REMEDY] = Field(default=0, ge=0, le=MAX_SEED)
     """Decides the initial weights, the order of the images and all noise."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: Annotated[float, REMEDY] = Field(default=1e-3, gt=0)
     """Adam's step size α, for all networks."""
-    adam_betas: tuple[Decay, Decay] = (0.0, 0.99)
+    adam_betas: Annotated[tuple[Decay, Decay], REMEDY] = (0.0, 0.99)
     """Adam's β₁ and β₂."""
-    adam_eps: float = Field(default=1e-8, gt=0)
+    adam_eps: Annotated[float, REMEDY] = Field(default=1e-8, gt=0)
     """Adam's ε."""
     discriminator_steps: int = Field(default=1, ge=1)
     """Discriminator steps for each generator and contrastive step."""
     generator_batch_ratio: int = Field(default=1, ge=1)
     """Prior samples in a generator step, as a multiple of the batch."""
-    average_decay: Decay = 0.999
+    average_decay: Annotated[Decay, REMEDY] = 0.999
     """Decay of the averaged weights, at each generator step."""
     mirror: bool = False
     """Flip half of the images left to right."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Annotated[Literal["float32", "bfloat16"], REMEDY] = "float32"
     """What convolutions and linear layers compute in; losses and weights stay in float32."""
     accumulation: Annotated[int, OPERATIONAL] = Field(default=1, ge=1)
     """Micro-batches whose gradients make one step."""
-    gradient_clipping: float = Field(default=0.0, ge=0)
+    gradient_clipping: Annotated[float, REMEDY] = Field(default=0.0, ge=0)
     """Norm that a gradient is scaled down to, for each network; 0: no clipping."""
     zero_stage: Annotated[Literal[0, 1, 2], OPERATIONAL] = 0
     """DeepSpeed's ZeRO: what ranks divide instead of each holding all of it; 0: nothing, 1: the

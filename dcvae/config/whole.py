@@ -101,6 +101,19 @@ class Config(Section):
                     f"change the result; use {_alternatives(working or [1])}"
                 )
 
+    def differences(self, before: "Config") -> dict[str, list[object]]:
+        """Settings that decide the result and differ from ``before``: name → [before, now]."""
+        found: dict[str, list[object]] = {}
+        old, new = before.model_dump(mode="json"), self.model_dump(mode="json")
+        if old["preset"] != new["preset"]:
+            found["preset"] = [old["preset"], new["preset"]]
+        for section in SECTIONS:
+            for name, field in type(getattr(self, section)).model_fields.items():
+                values = [old[section][name], new[section][name]]
+                if values[0] != values[1] and OPERATIONAL not in field.metadata:
+                    found[f"{section}.{name}"] = values
+        return found
+
     def digest(self) -> str:
         """Hex sha256 of what decides the result: not of intervals, workers or how ranks share."""
         content = self.model_dump(mode="json")

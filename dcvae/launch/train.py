@@ -14,7 +14,7 @@ from dcvae.launch.local import LocalRanks
 from dcvae.launch.starter import Starter
 from dcvae.launch.trainjob import cluster_ranks
 from dcvae.messages import Progress
-from dcvae.run_folder import LOGS, final_snapshot
+from dcvae.run_folder import LOGS, RunFolder, final_snapshot
 from dcvae.storage import join, open_storage
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def train(
     with held:
         snapshot = final_snapshot(out, config, manifest)  # whoever held it may have ended it
         if snapshot is None:
+            RunFolder(open_storage(out), config, data).claim()
             ranks.run(["dcvae.training", *described], show)
             snapshot = final_snapshot(out, config, manifest)
     if snapshot is None:

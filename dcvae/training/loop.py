@@ -23,7 +23,7 @@ from dcvae.training.randomness import Rows
 from dcvae.training.samples import INPUTS, sheets
 from dcvae.training.schedule import Stage, stage_at
 from dcvae.training.step import MicroBatch, TrainingStep
-from dcvae.training.telemetry import Telemetry
+from dcvae.training.telemetry import NonFiniteError, Telemetry
 from dcvae.updates import Networks
 
 RESTART_EXIT_CODE = 75
@@ -51,7 +51,12 @@ def train(config: Config, data: str, out: str) -> None:
     folder = RunFolder(open_storage(out), config, data)
     folder.claim()
     with Training(config, folder, device) as training:
-        training.run()
+        try:
+            training.run()
+        except NonFiniteError as error:  # on every rank
+            last = checkpoint.committed(folder.checkpoints)
+            advice = folder.break_off(str(error), last[-1] if last else None)
+            raise NonFiniteError(f"{error}; the run is stopped: {advice}") from None
     ranks.finish()
 
 

@@ -33,7 +33,7 @@ NON_FINITE = Counter("dcvae_non_finite", "Runs stopped by a NaN or an infinity."
 
 
 class NonFiniteError(RuntimeError):
-    """A loss term became NaN or infinite; the last checkpoint is from before."""
+    """A loss term or a weight became NaN or infinite; the last checkpoint is from before."""
 
 
 class Telemetry:
@@ -95,10 +95,7 @@ class Telemetry:
     def refuse(self, what: str, images: int) -> Never:
         """Count a run that ``what`` has ended after ``images`` images; raise NonFiniteError."""
         NON_FINITE.inc()
-        raise NonFiniteError(
-            f"{what} after {images:,} images; the run is stopped and its last checkpoint is "
-            "good: resume from it with a lower training.learning_rate or another training.seed"
-        )
+        raise NonFiniteError(f"{what} after {images:,} images")
 
     def checkpoint(self, seconds: float, size: int) -> None:
         """A checkpoint of ``size`` bytes has been committed."""

@@ -53,4 +53,4 @@ def test_an_update_that_breaks_the_weights_is_not_saved(
     assert told[0] == told[1]
     assert told[0].startswith("the weights autoencoder.")
     assert "became NaN or infinite after 16 images" in told[0]
-    assert sorted(place.name for place in tmp_path.iterdir()) == ["config.json"]
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["broken.json", "config.json"]
