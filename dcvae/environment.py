@@ -46,6 +46,12 @@ S3 = {
     )
     for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
 }
+SPILL_BYTES = Variable(
+    "DCVAE_SPILL_BYTES",
+    USERS,
+    "Bytes of temporary files that mixing the images of a source into a random order may take.",
+    "half of what its disk has free, 32 GiB at most",
+)
 STORAGE_FIRST_PATIENCE = Variable(
     "DCVAE_STORAGE_FIRST_PATIENCE",
     USERS,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO, Protocol
 
+from dcvae.environment import SPILL_BYTES
 from dcvae.errors import UserError
 from dcvae.progress import OnProgress, Tally
 from dcvae.sharding.plan import Task
@@ -20,7 +21,6 @@ from dcvae.sharding.sources import Item, Source
 from dcvae.sharding.sources.base import Loaded
 from dcvae.shards.encodings import BadImage
 
-VARIABLE = "DCVAE_SPILL_BYTES"
 LARGEST = 32 << 30  # bytes of one round, if the disk has twice as much
 IMAGES = 400_000  # of one round: their names are in memory
 _TOLD = 256  # images between two words on the progress
@@ -76,11 +76,11 @@ def budget() -> int:
     Raises:
         UserError: it says no number.
     """
-    told = os.environ.get(VARIABLE)
+    told = os.environ.get(SPILL_BYTES)
     if told is None:
         return min(LARGEST, shutil.disk_usage(tempfile.gettempdir()).free // 2)
     if not told.isascii() or not told.isdigit():
-        raise UserError(f"{VARIABLE} is {told!r}: give a number of bytes")
+        raise UserError(f"{SPILL_BYTES} is {told!r}: give a number of bytes")
     return int(told)
 
 
@@ -121,7 +121,7 @@ def _lay_down(
         except OSError as error:
             raise UserError(
                 f"the temporary folder takes no more images ({error.strerror}): make room there, "
-                f"set TMPDIR to a folder on a larger disk, or {VARIABLE} to fewer bytes"
+                f"set TMPDIR to a folder on a larger disk, or {SPILL_BYTES} to fewer bytes"
             ) from error
         found[t][n] = item._replace(reference=reference)
         if number % _TOLD == 0 or number == len(places):
