@@ -12,12 +12,6 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def mean_over_ranks(x: Tensor) -> Tensor:
-    """Mean of the ranks' tensors of one shape; all ranks must call it, and differentiate it."""
-    total: Tensor = _SumOverRanks.apply(x)
-    return total / world_size()
-
-
 def all_rows(x: Tensor) -> Tensor:
     """Rows of all ranks [N · world_size, …] in rank order, of [N, …] with one N; all must call it.
 

@@ -50,8 +50,12 @@ class DCVAE(nn.Module):
         """
         mu, logvar = self.encoder(images, self.resolution, self.fade)
         z = mu + (0.5 * logvar).exp() * noise
-        sample = None if prior is None else self.decoder(prior, self.resolution, self.fade)
-        reconstruction = self.decoder(z, self.resolution, self.fade)
+        if prior is None:
+            return Generated(self.decoder(z, self.resolution, self.fade), None, mu, logvar)
+        # One call, and the batch statistics of two: first the samples', then these images'.
+        sizes = [len(prior), len(z)]
+        made = self.decoder(torch.cat([prior.to(z), z]), self.resolution, self.fade, sizes)
+        sample, reconstruction = made.split(sizes)
         return Generated(reconstruction, sample, mu, logvar)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,14 +8,17 @@ which they commute. ``resolution`` and ``fade`` are taken for the sake of one in
 networks do not grow. Shapes: N images, C channels; D = ``latent_dim``.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcvae.config import ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, unit_rows
+from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, apart, together, unit_rows
 from dcvae.models.layers import box_sum
 from dcvae.models.normalization import GlobalBatchNorm2d, normalize_spectrum
+from dcvae.models.spectral import NormalizedLayers, Spectrum
 
 CORE = "core"
 """The one part that is always at work."""
@@ -68,13 +71,18 @@ class Decoder(nn.Module):
         self.to_rgb = nn.Conv2d(width, config.channels, 3, padding=1)
         _initialize(self)
 
-    def forward(self, z: Tensor, resolution: int, fade: float) -> Tensor:
-        """Map latents [N, D] to images [N, C, 32, 32] in [-1, 1]."""
+    def forward(
+        self, z: Tensor, resolution: int, fade: float, parts: Sequence[int] | None = None
+    ) -> Tensor:
+        """Map latents [N, D] to images [N, C, 32, 32] in [-1, 1].
+
+        ``parts`` of so many latents each have batch statistics of their own; none: one part.
+        """
         x = self.dense(z).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)
         skip1, x = self.cell1(x, [])
         skip2, x = self.cell2(x, [skip1])
         _, x = self.cell3(x, [skip1, skip2])
-        return torch.tanh(self.to_rgb(F.relu(self.norm(x))))
+        return torch.tanh(self.to_rgb(F.relu(self.norm(x, parts))))
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """One part: the network does not grow."""
@@ -95,14 +103,14 @@ class Block(nn.Module):
         self.c2 = nn.Conv2d(width, width, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, width, 1) if down else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layers: NormalizedLayers) -> Tensor:
         """Map [N, inputs, H, W] to [N, F, H', W'], H' = H / 2 if ``down``."""
-        h = F.relu(self.c1(x if self.first else F.relu(x)))
+        h = F.relu(layers.convolve(self.c1, x if self.first else F.relu(x)))
         if not self.down:
-            return x + self.c2(h)  # type: ignore[no-any-return]
+            return x + layers.convolve(self.c2, h)
         assert self.shortcut is not None
-        h = F.conv2d(h, box_sum(self.c2.weight) / 4, self.c2.bias, stride=2, padding=1)
-        return h + self.shortcut(F.avg_pool2d(x, 2))  # type: ignore[no-any-return]
+        shortcut = layers.convolve(self.shortcut, F.avg_pool2d(x, 2))
+        return layers.convolve_and_halve(self.c2, h) + shortcut
 
 
 class Trunk(nn.Module):
@@ -116,10 +124,12 @@ class Trunk(nn.Module):
         self.block3 = Block(width, width, down=False)
         self.block4 = Block(width, width, down=False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, layers: NormalizedLayers) -> tuple[Tensor, Tensor]:
         """Map [N, C, 32, 32] to (after block 1 [N, F, 16, 16], after block 4 [N, F, 8, 8])."""
-        low = self.block1(images)
-        return low, self.block4(self.block3(self.block2(low)))
+        x = low = self.block1(images, layers)
+        for block in (self.block2, self.block3, self.block4):
+            x = block(x, layers)
+        return low, x
 
 
 class Encoder(nn.Module):
@@ -130,12 +140,14 @@ class Encoder(nn.Module):
         self.trunk = Trunk(config)
         self.moments = nn.Linear(config.encoder_width, 2 * config.latent_dim, bias=False)
         _initialize(self)
-        normalize_spectrum(self)
+        self.spectrum = Spectrum(normalize_spectrum(self))
 
     def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
         """Map images [N, C, 32, 32] to (μ [N, D], log σ² [N, D])."""
-        _, x = self.trunk(images)
-        mu, logvar = self.moments(F.relu(x).sum(dim=(2, 3))).chunk(2, dim=1)
+        layers = self.spectrum.normalized([len(images)], training=self.training)
+        _, x = self.trunk(images, layers)
+        x = layers.linear(self.moments, F.relu(x).sum(dim=(2, 3)))
+        mu, logvar = x.chunk(2, dim=1)
         return mu, logvar
 
     def parts(self) -> dict[str, list[nn.Module]]:
@@ -163,35 +175,45 @@ class AutoganDualEncoder(DualEncoder):
         self.dense = nn.Linear(config.encoder_width, config.embedding_dim, bias=False)
         self.score_head = nn.Linear(config.embedding_dim, 1)
         _initialize(self)
-        normalize_spectrum(self)
+        self.spectrum = Spectrum(normalize_spectrum(self))
+        """Trunk, dense layer and score head, in the order of a pass."""
         self.low_map = nn.Conv2d(config.encoder_width, 1, 1)
         self.low_embedding = nn.Linear(self.patch_side**2, config.embedding_dim, bias=False)
         _initialize(self.low_map)
         _initialize(self.low_embedding)
 
-    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
-        """As in :meth:`DualEncoder.features`; low is [N, F, 16, 16], high [N, F, 8, 8]."""
-        return FeatureMaps(*self.trunk(images))
+    def forward(
+        self,
+        parts: list[Tensor],
+        resolution: int,
+        fade: float,
+        head: str,
+        location: tuple[int, int] | None = None,
+    ) -> list[Tensor] | list[dict[str, Tensor]]:
+        """As in :meth:`DualEncoder.forward`: all sets in one pass, each with its own σ."""
+        sizes = [len(images) for images in parts]
+        at_work = None if head == "score" else len(self.spectrum.layers) - 1
+        layers = self.spectrum.normalized(sizes, training=self.training, count=at_work)
+        low, x = self.trunk(together(parts), layers)
+        high = layers.linear(self.dense, F.relu(x).sum(dim=(2, 3)))
+        if head == "score":
+            return list(torch.split(layers.linear(self.score_head, high).squeeze(1), sizes))
+        return apart(self._embed(low, high, location), sizes)
 
-    def score(self, features: FeatureMaps) -> Tensor:
-        """As in :meth:`DualEncoder.score`."""
-        return self.score_head(self._high(features)).squeeze(1)  # type: ignore[no-any-return]
-
-    def embed(
-        self, features: FeatureMaps, location: tuple[int, int] | None = None
+    def _embed(
+        self, low: Tensor, high: Tensor, location: tuple[int, int] | None
     ) -> dict[str, Tensor]:
-        """As in :meth:`DualEncoder.embed`."""
-        low = self.low_embedding(self.low_map(features.low).flatten(1))
-        embeddings = {
-            "low": unit_rows(low),
-            "high": unit_rows(self._high(features)),
-        }
+        embedded = self.low_embedding(self.low_map(low).flatten(1))
+        embeddings = {"low": unit_rows(embedded), "high": unit_rows(high)}
         if location is not None:
-            embeddings["patch"] = unit_rows(features.low[:, :, *location])
+            embeddings["patch"] = unit_rows(low[:, :, *location])
         return embeddings
 
-    def _high(self, features: FeatureMaps) -> Tensor:
-        return self.dense(F.relu(features.high).sum(dim=(2, 3)))  # type: ignore[no-any-return]
+    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
+        """As in :meth:`DualEncoder.features`; low is [N, F, 16, 16], high [N, F, 8, 8]."""
+        trunk = len(self.spectrum.layers) - 2
+        layers = self.spectrum.normalized([len(images)], training=self.training, count=trunk)
+        return FeatureMaps(*self.trunk(images, layers))
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """As in :meth:`DualEncoder.parts`."""

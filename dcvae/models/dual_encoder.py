@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ class DualEncoder(nn.Module, ABC):
     patch_side: int
     """Rows and columns of ``FeatureMaps.low``."""
 
+    @abstractmethod
     def forward(
         self,
         parts: list[Tensor],
@@ -37,33 +39,21 @@ class DualEncoder(nn.Module, ABC):
         head: str,
         location: tuple[int, int] | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
-        """Apply one head to several sets of images, kept apart; one call, as DeepSpeed wants it.
+        """Apply one head to several sets of images, as if they came one after the other.
 
-        ``head`` is ``"score"`` (see :meth:`score`) or ``"embed"`` (see :meth:`embed`).
+        They pass together, which costs fewer and larger operations, and nothing that depends on
+        more than one image is shared between them. For each set, ``head`` gives:
+
+        - ``"score"``: the real/fake scores [N]; positive means real.
+        - ``"embed"``: the contrastive embeddings, rows of unit length (paper 4.1, A.5). ``low``
+          [N, embedding_dim] is deep supervision (1 x 1 convolution, then linear), ``high``
+          [N, embedding_dim] comes from the first linear layer. Given a ``location`` (row, column)
+          of the low map, ``patch`` [N, patch_dim] is what lies there across channels (4.1).
         """
-        features = [self.features(images, resolution, fade) for images in parts]
-        if head == "score":
-            return [self.score(f) for f in features]
-        return [self.embed(f, location) for f in features]
 
     @abstractmethod
     def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
-        """Map images [N, C, r, r] in [-1, 1] to the inputs of the heads."""
-
-    @abstractmethod
-    def score(self, features: FeatureMaps) -> Tensor:
-        """Real/fake score [N] of one set of images; positive means real."""
-
-    @abstractmethod
-    def embed(
-        self, features: FeatureMaps, location: tuple[int, int] | None = None
-    ) -> dict[str, Tensor]:
-        """Contrastive embeddings of N images, rows of unit length (paper 4.1, A.5).
-
-        ``low`` [N, embedding_dim] is deep supervision (1 x 1 convolution, then linear), ``high``
-        [N, embedding_dim] comes from the first linear layer. Given a ``location`` (row, column) of
-        the low map, ``patch`` [N, patch_dim] is what lies there across channels (4.1).
-        """
+        """Map one set of images [N, C, r, r] in [-1, 1] to the inputs of the heads."""
 
     @abstractmethod
     def parts(self) -> dict[str, list[nn.Module]]:
@@ -77,3 +67,14 @@ class DualEncoder(nn.Module, ABC):
 def unit_rows(x: Tensor) -> Tensor:
     """Scale the rows of [N, E] to length 1, in float32 or wider: lengths are compared with 1."""
     return F.normalize(at_least_float32(x), dim=1)
+
+
+def together(parts: list[Tensor]) -> Tensor:
+    """Several sets of images as one."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def apart(embeddings: dict[str, Tensor], sizes: list[int]) -> list[dict[str, Tensor]]:
+    """The embeddings of each set of so many images."""
+    split = {layer: torch.split(rows, sizes) for layer, rows in embeddings.items()}
+    return [{layer: rows[k] for layer, rows in split.items()} for k in range(len(sizes))]

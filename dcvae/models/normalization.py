@@ -1,14 +1,14 @@
 """Batch normalization over the global batch, and spectral normalization."""
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from dcvae.models.across_ranks import mean_over_ranks, world_size
-from dcvae.objective.precision import at_least_float32
+from dcvae.models.across_ranks import all_rows, world_size
+from dcvae.objective.precision import at_least_float32, full_precision
 
 POWER_ITERATIONS = 20
 """Of a new layer, before its first pass."""
@@ -23,26 +23,44 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     taken in float32 or wider, whatever the images' precision.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the same shape and dtype."""
-        if not self.training or world_size() == 1:
+    def forward(self, x: Tensor, parts: Sequence[int] | None = None) -> Tensor:
+        """Map [N, C, H, W] to the same shape and dtype.
+
+        ``parts`` of so many images each have statistics of their own, as if they came in as many
+        calls, one after the other; none: one part.
+        """
+        if not self.training:
             return super().forward(x)
+        pieces = torch.split(x, [len(x)] if parts is None else list(parts))
+        if world_size() == 1:
+            return _joined([super(GlobalBatchNorm2d, self).forward(piece) for piece in pieces])
+        exact = [at_least_float32(piece) for piece in pieces]
+        own = [torch.stack(torch.var_mean(e, (0, 2, 3), correction=0)) for e in exact]
+        # [ranks, parts, 2, C] by one exchange: shares are equal, so are the ranks' weights.
+        variances, means = all_rows(torch.stack(own).unsqueeze(0)).unbind(2)
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
+        self._follow(mean.detach(), variance.detach(), [p.numel() // p.shape[1] for p in pieces])
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normalized = [
+            torch.addcmul(_map(self.bias), e - _map(mean[k]), _map(scale[k]))
+            for k, e in enumerate(exact)
+        ]
+        return _joined(normalized).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, counts: list[int]) -> None:
+        """Move the running statistics by each part's, in order; ``counts`` are this rank's."""
         assert self.running_mean is not None
         assert self.running_var is not None
-        exact = at_least_float32(x)
-        mean = mean_over_ranks(exact.mean(dim=(0, 2, 3)))
-        centred = exact - mean.view(1, -1, 1, 1)
-        variance = mean_over_ranks(centred.square().mean(dim=(0, 2, 3)))
-        count = x.numel() // x.shape[1] * world_size()
-        with torch.no_grad():
-            momentum = 0.1 if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean.to(self.running_mean), momentum)
-            unbiased = (variance * count / max(count - 1, 1)).to(self.running_var)
-            self.running_var.lerp_(unbiased, momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked += 1
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(x.dtype)
+        momentum = 0.1 if self.momentum is None else self.momentum
+        for k, own in enumerate(counts):
+            count = own * world_size()
+            self.running_mean.lerp_(mean[k].to(self.running_mean), momentum)
+            unbiased = variance[k] * (count / max(count - 1, 1))
+            self.running_var.lerp_(unbiased.to(self.running_var), momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked += len(counts)
 
 
 class SpectralNorm(nn.Module):
@@ -66,9 +84,7 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Map a weight [outputs, …] to itself over its largest singular value."""
-        device = weight.device.type
-        known = torch.amp.is_autocast_available(device)  # not where weights are only counted
-        with torch.autocast(device, enabled=False) if known else nullcontext():
+        with full_precision(weight.device.type):
             matrix = weight.flatten(1)
             if self.training:
                 self._iterate(matrix.detach())
@@ -82,14 +98,25 @@ class SpectralNorm(nn.Module):
         self._u.copy_(F.normalize(torch.mv(matrix, self._v), dim=0, eps=SPECTRAL_EPS))
 
 
-def normalize_spectrum(module: nn.Module) -> None:
+def normalize_spectrum(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     """Divide every weight of convolutions and linear layers below by its largest singular value.
 
     A few power iterations are made now, so that the first steps already see the right value: the
-    released code begins with random vectors. Initialize the weights before.
+    released code begins with random vectors. Initialize the weights before. Returns the layers;
+    :mod:`dcvae.models.spectral` has them all normalized at once.
     """
-    for layer in list(module.modules()):
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            normalized = SpectralNorm(layer.weight, POWER_ITERATIONS)
-            # Not tried out, which would be one iteration more.
-            register_parametrization(layer, "weight", normalized, unsafe=True)
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for layer in layers:
+        normalized = SpectralNorm(layer.weight, POWER_ITERATIONS)
+        # Not tried out, which would be one iteration more.
+        register_parametrization(layer, "weight", normalized, unsafe=True)
+    return layers
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _map(channels: Tensor) -> Tensor:
+    """[C] for [N, C, H, W]."""
+    return channels.view(1, -1, 1, 1)

@@ -7,12 +7,14 @@ gradient, keep their weights and their optimizer state.
 Shapes: N images, C channels, resolution r; D = ``latent_dim``.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, unit_rows
+from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, apart, together, unit_rows
 from dcvae.models.layers import (
     HE_GAIN,
     DownConv2d,
@@ -68,8 +70,13 @@ class Decoder(Recomputing):
                 )
             self.to_rgb[str(r)] = EqualizedConv2d(width(config, r), config.channels, 1, gain=1.0)
 
-    def forward(self, z: Tensor, resolution: int, fade: float) -> Tensor:
-        """Map latents [N, D] to images [N, C, r, r]; linear output, aimed at [-1, 1]."""
+    def forward(
+        self, z: Tensor, resolution: int, fade: float, parts: Sequence[int] | None = None
+    ) -> Tensor:
+        """Map latents [N, D] to images [N, C, r, r]; linear output, aimed at [-1, 1].
+
+        ``parts`` make no difference here: no image depends on those beside it.
+        """
         x = pixel_norm(z)
         x = pixel_norm(leaky_relu(self.dense(x).view(-1, self.first, 4, 4)))
         x = pixel_norm(leaky_relu(self.base(x)))
@@ -208,21 +215,32 @@ class ProganDualEncoder(DualEncoder):
         self.low_embedding = EqualizedLinear(self.patch_side**2, config.embedding_dim, gain=1.0)
         self.high_embedding = EqualizedLinear(features, config.embedding_dim, gain=1.0)
 
+    def forward(
+        self,
+        parts: list[Tensor],
+        resolution: int,
+        fade: float,
+        head: str,
+        location: tuple[int, int] | None = None,
+    ) -> list[Tensor] | list[dict[str, Tensor]]:
+        """As in :meth:`DualEncoder.forward`; each set has minibatch statistics of its own."""
+        sizes = [len(images) for images in parts]
+        features = self.features(together(parts), resolution, fade)
+        if head == "score":
+            return list(torch.split(self._score(features.high, sizes), sizes))
+        return apart(self._embed(features, location), sizes)
+
     def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
         """As in :meth:`DualEncoder.features`; low is [N, F, 8, 8], high [N, F, 4, 4]."""
         return FeatureMaps(*self.trunk(images, resolution, fade))
 
-    def score(self, features: FeatureMaps) -> Tensor:
-        """As in :meth:`DualEncoder.score`, with minibatch statistics."""
-        statistics = self.statistics(minibatch_stddev(features.high))
-        x = leaky_relu(self.top(features.high) + statistics)
+    def _score(self, features: Tensor, sizes: list[int]) -> Tensor:
+        statistics = together([minibatch_stddev(part) for part in torch.split(features, sizes)])
+        x = leaky_relu(self.top(features) + self.statistics(statistics))
         x = leaky_relu(self.dense(x.flatten(1)))
         return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]
 
-    def embed(
-        self, features: FeatureMaps, location: tuple[int, int] | None = None
-    ) -> dict[str, Tensor]:
-        """As in :meth:`DualEncoder.embed`."""
+    def _embed(self, features: FeatureMaps, location: tuple[int, int] | None) -> dict[str, Tensor]:
         low = leaky_relu(self.low_map(features.low)).flatten(1)
         x = leaky_relu(self.top(features.high))
         x = leaky_relu(self.dense(x.flatten(1)))

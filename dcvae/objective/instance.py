@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcvae.objective.precision import at_least_float32
+from dcvae.objective.precision import at_least_float32, full_precision
 
 
 def instance_logits(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
@@ -14,7 +14,7 @@ def instance_logits(queries: Tensor, keys: Tensor, negatives: Tensor, temperatur
     [K, E] of unit length, K ≥ 0. h is the cosine similarity over ``temperature``. Only ``queries``
     carries gradient (He et al., 2020). Returns [N, 1 + K], float32 or wider.
     """
-    with torch.autocast(queries.device.type, enabled=False):
+    with full_precision(queries.device.type):
         queries = at_least_float32(queries)
         keys, negatives = keys.detach().to(queries), negatives.detach().to(queries)
         positive = (queries * keys).sum(dim=1, keepdim=True)

@@ -1,0 +1,166 @@
+"""Spectral norm of all layers of a network at once: the numbers of one by one in a few kernels.
+
+A layer under :func:`~dcvae.models.normalization.normalize_spectrum` divides its weight by its
+largest singular value and makes one power iteration at each pass: some ten small operations for a
+layer, and a network has a dozen. Here the matrices of all layers, filled up with zeros to one
+shape, are one stack: the same arithmetic, ten operations for all of them.
+
+Several sets of images that are to pass a network one after the other pass it in one call, which is
+exact: with σ₁, σ₂, … the singular values that the passes would have seen, conv(x, W / σₖ) is
+conv(x, W / σ) · σ / σₖ, σ being that of the last one.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
+
+from dcvae.models.layers import box_mean
+from dcvae.models.normalization import SPECTRAL_EPS, SpectralNorm
+from dcvae.objective.precision import full_precision
+
+Layer = nn.Conv2d | nn.Linear
+
+
+class NormalizedLayers:
+    """Layers whose weights are divided by their singular values, for images in parts."""
+
+    def __init__(self, weights: dict[Layer, Tensor], ratios: dict[Layer, Tensor] | None) -> None:
+        self.weights = weights
+        """W / σ by layer, σ being that of the last part."""
+        self.ratios = ratios
+        """σ / σₖ by layer for each image, [N], k being its part; none: there is one part."""
+
+    def convolve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """``layer`` of [N, inputs, H, W]."""
+        return self._convolve(layer, x, self.weights[layer], 1, layer.padding[0])
+
+    def convolve_and_halve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """A 3 x 3 convolution and averaging of 2 x 2 boxes, as one 4 x 4 of stride 2."""
+        return self._convolve(layer, x, box_mean(self.weights[layer]), 2, 1)
+
+    def linear(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """``layer`` of [N, inputs]."""
+        if self.ratios is None:
+            return F.linear(x, self.weights[layer], layer.bias)
+        y = F.linear(x, self.weights[layer])
+        return _scaled(y, self.ratios[layer].view(-1, 1), layer.bias)
+
+    def _convolve(
+        self, layer: nn.Conv2d, x: Tensor, weight: Tensor, stride: int, padding: int | str
+    ) -> Tensor:
+        if self.ratios is None:
+            return F.conv2d(x, weight, layer.bias, stride, padding)
+        y = F.conv2d(x, weight, None, stride, padding)
+        bias = None if layer.bias is None else layer.bias.view(1, -1, 1, 1)
+        return _scaled(y, self.ratios[layer].view(-1, 1, 1, 1), bias)
+
+
+class Spectrum:
+    """Layers under :func:`normalize_spectrum`, normalized together.
+
+    The vectors of the power iterations stay the buffers of the layers, under their names. In
+    training they are made views of two stacks, so that one copy keeps them all.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = list(layers)
+        self.matrices = [_weight(layer).flatten(1).shape for layer in layers]
+        self.rows, self.columns = (max(sides) for sides in zip(*self.matrices, strict=True))
+        self.u = self.v = torch.empty(0)
+
+    def normalized(
+        self, parts: Sequence[int], *, training: bool, count: int | None = None
+    ) -> NormalizedLayers:
+        """The first ``count`` layers (none: all) for images in ``parts`` of so many each.
+
+        In training every part makes its power iteration, in order; else none does.
+        """
+        layers = self.layers[:count]
+        with full_precision(_weight(layers[0]).device.type):
+            stack = torch.stack([self._padded(_weight(layer).flatten(1)) for layer in layers])
+            passes = len(parts) if training else 0
+            u, v = self._iterated(stack.detach(), passes) if passes else self._held(len(layers))
+            # [L, K]; u and v are constants of the gradient (Miyato et al., 2018, section 2.2).
+            sigmas = (u * torch.bmm(stack, v)).sum(dim=1)
+            last = sigmas[:, -1]
+            weights = (stack / last.view(-1, 1, 1)).unbind()
+            found = {
+                layer: self._cut(weight, matrix).view_as(_weight(layer))
+                for layer, weight, matrix in zip(layers, weights, self.matrices, strict=False)
+            }
+            if passes < 2:
+                return NormalizedLayers(found, None)
+            ratios = last.unsqueeze(1) / sigmas
+            images = torch.cat([ratios[:, k, None].expand(-1, n) for k, n in enumerate(parts)], 1)
+            return NormalizedLayers(found, dict(zip(layers, images.unbind(), strict=True)))
+
+    @torch.no_grad()
+    def _iterated(self, stack: Tensor, passes: int) -> tuple[Tensor, Tensor]:
+        """u [L, rows, K] and v [L, columns, K] after each of K ``passes``; the last are kept."""
+        self._tie()
+        count, us, vs = len(stack), [], []
+        u = self.u[:count].unsqueeze(2)
+        for _ in range(passes):
+            v = F.normalize(torch.bmm(stack.mT, u), dim=1, eps=SPECTRAL_EPS)
+            u = F.normalize(torch.bmm(stack, v), dim=1, eps=SPECTRAL_EPS)
+            us.append(u)
+            vs.append(v)
+        self.u[:count].copy_(u.squeeze(2))
+        self.v[:count].copy_(v.squeeze(2))
+        return torch.cat(us, dim=2), torch.cat(vs, dim=2)
+
+    def _held(self, count: int) -> tuple[Tensor, Tensor]:
+        """u [L, rows, 1] and v [L, columns, 1] as they are."""
+        us, vs = self._stacked()
+        return us[:count].unsqueeze(2), vs[:count].unsqueeze(2)
+
+    def _stacked(self) -> tuple[Tensor, Tensor]:
+        norms = [_norm(layer) for layer in self.layers]
+        us = [F.pad(norm._u, (0, self.rows - len(norm._u))) for norm in norms]
+        vs = [F.pad(norm._v, (0, self.columns - len(norm._v))) for norm in norms]
+        return torch.stack(us), torch.stack(vs)
+
+    def _tie(self) -> None:
+        """Make the layers' vectors views of the stacks: they are not after a copy or a move."""
+        norms = [_norm(layer) for layer in self.layers]
+        if all(n._u._base is self.u and n._v._base is self.v for n in norms):
+            return
+        self.u, self.v = self._stacked()
+        for norm, u, v in zip(norms, self.u, self.v, strict=True):
+            norm._u, norm._v = u[: len(norm._u)], v[: len(norm._v)]
+
+    def _padded(self, matrix: Tensor) -> Tensor:
+        rows, columns = matrix.shape
+        if (rows, columns) == (self.rows, self.columns):
+            return matrix
+        return F.pad(matrix, (0, self.columns - columns, 0, self.rows - rows))
+
+    def _cut(self, matrix: Tensor, shape: torch.Size) -> Tensor:
+        rows, columns = shape
+        if (rows, columns) == (self.rows, self.columns):
+            return matrix
+        return F.pad(matrix, (0, columns - self.columns, 0, rows - self.rows))
+
+
+def _weight(layer: Layer) -> Tensor:
+    """The weight before it is normalized: the parameter."""
+    original: Tensor = _parametrization(layer).original
+    return original
+
+
+def _norm(layer: Layer) -> SpectralNorm:
+    return cast(SpectralNorm, _parametrization(layer)[0])
+
+
+def _parametrization(layer: Layer) -> ParametrizationList:
+    return cast(ParametrizationList, cast(nn.ModuleDict, layer.parametrizations)["weight"])
+
+
+def _scaled(y: Tensor, ratio: Tensor, bias: Tensor | None) -> Tensor:
+    """``y`` · ``ratio`` + ``bias``, in the precision of ``y``: the ratio is close to 1."""
+    ratio = ratio.to(y.dtype)
+    return y * ratio if bias is None else torch.addcmul(bias.to(y.dtype), y, ratio)
