@@ -7,6 +7,7 @@
     <run>/snapshots/<images>/    see dcvae.snapshot
     <run>/samples/<images>.png, <run>/reconstructions/<images>.png
     <run>/metrics.jsonl          one line every log interval
+    <run>/tensorboard/…          the same for TensorBoard, if it is installed; see dcvae.curves
     <run>/profiles/…             see dcvae.training.profiling
     <run>/broken.json            which step was not finite, until the run goes on
     <run>/running.json           who trains it now; see dcvae.launch.lease
@@ -23,12 +24,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dcvae.config import REMEDIES, Config, parse_config
+from dcvae.curves import Curves, available
 from dcvae.errors import UserError
 from dcvae.shards.manifest import Manifest, load_manifest
 from dcvae.storage import Conflict, NotFound, Storage, join, open_storage, timestamp, to_json
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.jsonl", "result.json"
-BROKEN, LEASE, LOGS = "broken.json", "running.json", "logs"
+BROKEN, LEASE, LOGS, CURVES = "broken.json", "running.json", "logs", "tensorboard"
 SNAPSHOTS, SAMPLES, RECONSTRUCTIONS = "snapshots", "samples", "reconstructions"
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class RunFolder:
         """What the run is trained on; see :meth:`claim`."""
         self.checkpoints, self.profiles = storage.child("checkpoints"), storage.child("profiles")
         self.metrics: list[str] = []
+        self.curves = Curves(storage.child(CURVES)) if available() else None
 
     def claim(self) -> None:
         """Save config.json, or find that the folder already holds this very run.
@@ -125,15 +128,21 @@ class RunFolder:
         """Keep the metrics of up to ``images`` images; the run says the others again."""
         kept = [line for line in read_metrics(self.storage) if line["images"] <= images]
         self.metrics = [json.dumps(line) + "\n" for line in kept]
+        if self.curves:
+            self.curves.resume(images, kept)
 
     def log(self, record: Mapping[str, float]) -> None:
         """Take one line of metrics; written with the next :meth:`write_metrics`."""
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}
         self.metrics.append(json.dumps(rounded) + "\n")
+        if self.curves:
+            self.curves.add(rounded)
 
     def write_metrics(self) -> None:
-        """Write metrics.jsonl with every line so far."""
+        """Write metrics.jsonl and the curves with every line so far."""
         self.storage.write(METRICS, "".join(self.metrics).encode())
+        if self.curves:
+            self.curves.write()
 
     def write_pictures(self, images: int, samples: bytes, reconstructions: bytes) -> None:
         """Keep two PNG sheets of the model after ``images`` images."""

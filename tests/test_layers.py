@@ -63,7 +63,7 @@ ROOMS = (
     {"errors"},
     {"messages", "processes", "pictures"},
     {"progress", "config", "storage", "latent"},
-    {"presets", "objective", "shards"},
+    {"presets", "objective", "shards", "curves"},
     {"models", "sharding", "streaming"},
     {"updates", "snapshot", "run_folder"},
     {"places"},

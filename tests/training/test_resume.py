@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
 SETTINGS = ["--set", "training.checkpoint_images=32"]
@@ -38,6 +39,7 @@ def test_the_run_folder_has_what_it_promises(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == list(range(32, 193, 32))
     assert {"kl", "gan_generator", "instance_high", "images_per_second"} <= lines[0].keys()
+    assert curve(undisturbed) == [(line["images"], pytest.approx(line["kl"])) for line in lines]
 
 
 def test_a_person_can_follow_it(undisturbed: Path) -> None:
@@ -69,6 +71,7 @@ def test_kill_9_of_a_rank_then_the_same_command(
     assert again.returncode == 0, again.stderr
     assert final_state(tmp_path) == final_state(undisturbed)
     assert metrics(tmp_path) == metrics(undisturbed)
+    assert curve(tmp_path) == curve(undisturbed)
 
 
 def test_sigterm_checkpoints_and_asks_for_a_restart(
@@ -138,6 +141,12 @@ def final_state(run: Path) -> dict[str, str]:
         run / "snapshots" / "000000000192" / "model.safetensors",
     ]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def curve(run: Path) -> list[tuple[int, float]]:
+    """The KL divergence over images, as TensorBoard reads it."""
+    reader = EventAccumulator(str(run / "tensorboard")).Reload()
+    return [(point.step, point.value) for point in reader.Scalars("loss/kl")]
 
 
 def metrics(run: Path) -> list[dict[str, float]]:

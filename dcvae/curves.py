@@ -1,0 +1,127 @@
+"""A run's curves as TensorBoard reads them: the numbers of metrics.jsonl, over images.
+
+::
+
+    <place>/events.out.tfevents.<images>    since the run began, or was resumed, at so many images
+
+The latest file has all up to now. Those of earlier starts are emptied but stay: a TensorBoard that
+is open can only go on from a file that is there. A file is a row of records, each an ``Event`` in
+protocol buffers, kept in memory and written whole, as buckets want it.
+"""
+
+import io
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from dcvae.storage import Storage
+
+FILE = "events.out.tfevents."
+_GROUPS = {
+    "resolution": "schedule/resolution",
+    "fade": "schedule/fade",
+    "images_per_second": "speed/images_per_second",
+    "data_wait_seconds": "speed/data_wait_seconds",
+}
+_ACCURACY = "accuracy_"
+_FRAME = struct.Struct("<QI")
+"""Before a record's bytes: their number, and a checksum of that; another checksum is behind."""
+
+
+def available() -> bool:
+    """Whether TensorBoard's package is installed (the extra ``tensorboard``)."""
+    return find_spec("tensorboard") is not None
+
+
+class Curves:
+    """The event file of one run; used by rank 0 alone."""
+
+    def __init__(self, place: Storage) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        self.place = place
+        self._event, self._session, self._summary = Event, SessionLog, Summary
+        self._earlier: list[str] = []
+        self._clear(0)
+
+    def resume(self, images: int, lines: Sequence[Mapping[str, float]]) -> None:
+        """Go on after ``images`` images; ``lines`` are those of metrics.jsonl up to there.
+
+        They keep their times, unless the earlier file is not there or does not have just them.
+        """
+        self._clear(images)
+        self._earlier = [info.key for info in self.place.list(FILE) if info.size]
+        kept = list(self._kept(images))
+        if [event.step for event in kept] == [int(line["images"]) for line in lines]:
+            for event in kept:
+                self._add(event)
+        else:
+            for line in lines:
+                self.add(line)
+
+    def add(self, line: Mapping[str, float]) -> None:
+        """Add a line of metrics.jsonl, taken now."""
+        values = [
+            self._summary.Value(tag=_tag(name), simple_value=value)
+            for name, value in line.items()
+            if name != "images"
+        ]
+        summary = self._summary(value=values)
+        self._add(self._event(step=int(line["images"]), wall_time=time.time(), summary=summary))
+
+    def write(self) -> None:
+        """Write the file with every line so far, then empty those of earlier starts."""
+        self.place.write(self._key, self._file.getvalue())
+        for key in self._earlier:
+            if key != self._key:
+                self.place.write(key, b"")
+        self._earlier = []
+
+    def _clear(self, images: int) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._key = f"{FILE}{images:012d}"
+        self._file = io.BytesIO()
+        self._records = RecordWriter(self._file)
+        now = time.time()
+        self._add(self._event(file_version="brain.Event:2", wall_time=now))
+        # A reader that has seen an earlier file of the run forgets it: this one has all of it.
+        start = self._session(status=self._session.START)
+        self._add(self._event(step=0, session_log=start, wall_time=now))
+
+    def _kept(self, images: int) -> Iterator[Any]:
+        """Events of up to ``images`` images in the latest earlier file."""
+        from google.protobuf.message import DecodeError
+
+        content = self.place.read(self._earlier[-1]) if self._earlier else b""
+        for data in _records(content):
+            try:
+                event = self._event.FromString(data)
+            except DecodeError:
+                return
+            if event.HasField("summary") and event.step <= images:
+                yield event
+
+    def _add(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+
+
+def _tag(name: str) -> str:
+    """The name by which TensorBoard groups: ``loss/kl``, ``accuracy/low``."""
+    if name.startswith(_ACCURACY):
+        return f"accuracy/{name.removeprefix(_ACCURACY)}"
+    return _GROUPS.get(name, f"loss/{name}")
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """The records of an event file; one that is cut off is left out, with what follows."""
+    at = 0
+    while at + _FRAME.size <= len(content):
+        length, _ = _FRAME.unpack_from(content, at)
+        begin = at + _FRAME.size
+        at = begin + length + 4
+        if at <= len(content):
+            yield content[begin : begin + length]
