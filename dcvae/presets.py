@@ -12,37 +12,44 @@ from dcvae.config import (
 )
 from dcvae.errors import UserError, did_you_mean
 
-# Karras et al., 2018, A.1: each resolution is faded in over 800k images and then trained for 800k.
-FADE = STABLE = 800_000
-# Images per step, by resolution, of their eight-GPU training.
+# The eight-GPU recipe of Progressive GAN's released code (Karras et al., 2018; "preset-v2-8gpus"):
+# each resolution is faded in over 600k images and trained for 600k more, the last one until
+# 12 million images have been shown; batches shrink and rates grow with the resolution.
+FADE = STABLE = 600_000
+TOTAL = 12_000_000
 BATCH = {4: 512, 8: 256, 16: 128, 32: 64}
+SMALLEST_BATCH = 32
+RATE = 1e-3
+RATE_FACTOR = {128: 1.5, 256: 2.0, 512: 3.0}
 
 
 def _growing(final: int) -> tuple[Phase, ...]:
-    """Progressive GAN's schedule from 4 x 4 to ``final``; 4 x 4 is not faded in."""
+    """That recipe from 4 x 4, which is not faded in, to ``final``."""
+    below = [2**i for i in range(2, final.bit_length() - 1)]
+    before = sum(STABLE + (FADE if r > 4 else 0) for r in below)
     return tuple(
         Phase(
             resolution=r,
-            images=STABLE,
+            images=STABLE if r < final else TOTAL - before - FADE,
             fade_images=FADE if r > 4 else 0,
-            batch_size=BATCH.get(r, 32),
+            batch_size=BATCH.get(r, SMALLEST_BATCH),
+            learning_rate_factor=RATE_FACTOR.get(r, 1.0),
         )
-        for r in (2**i for i in range(2, final.bit_length()))
+        for r in (*below, final)
     )
 
 
 def _progan(preset: str, resolution: int, *, mirror: bool) -> Config:
-    """Progressive GAN's backbone and optimizer, as paper 5.1 says for the larger data sets."""
+    """Progressive GAN's backbone, optimizer and recipe, as 5.1 says for the larger data sets."""
     return Config(
         preset=preset,
         model=ModelConfig(backbone="progan", resolution=resolution, latent_dim=512),
         objective=ObjectiveConfig(gan_loss="wgan_gp"),
         training=TrainingConfig(
             phases=_growing(resolution),
-            learning_rate=1e-3,
+            learning_rate=RATE,
             adam_betas=(0.0, 0.99),
             mirror=mirror,
-            checkpoint_activations_from=256,
         ),
     )
 
@@ -61,7 +68,6 @@ def _autogan(preset: str, *, channels: Literal[1, 3], latent_dim: int, images: i
             adam_betas=(0.0, 0.9),
             discriminator_steps=5,
             generator_batch_ratio=2,
-            mirror=channels == 3,
         ),
     )
 

@@ -24,6 +24,8 @@ class Phase(Section):
     """Images during which this resolution is faded in, before ``images``."""
     batch_size: int = Field(ge=1)
     """Images per step, over all ranks."""
+    learning_rate_factor: float = Field(default=1.0, gt=0)
+    """Adam's step size α in this phase, as a multiple of ``training.learning_rate``."""
 
     @model_validator(mode="after")
     def _has_images(self) -> Self:
@@ -44,7 +46,7 @@ class TrainingConfig(Section):
     seed: Annotated[int, REMEDY] = Field(default=0, ge=0, le=MAX_SEED)
     """Decides the initial weights, the order of the images and all noise."""
     learning_rate: Annotated[float, REMEDY] = Field(default=1e-3, gt=0)
-    """Adam's step size α, for all networks."""
+    """Adam's step size α, for all networks; a phase may multiply it."""
     adam_betas: Annotated[tuple[Decay, Decay], REMEDY] = (0.0, 0.99)
     """Adam's β₁ and β₂."""
     adam_eps: Annotated[float, REMEDY] = Field(default=1e-8, gt=0)
@@ -87,6 +89,10 @@ class TrainingConfig(Section):
     """Write what DeepSpeed's collectives cost into the run folder, with each checkpoint."""
     profile_flops: Annotated[bool, OPERATIONAL] = False
     """Write what each phase's first step computes into the run folder, by DeepSpeed's profiler."""
+
+    def rate_in(self, phase: Phase) -> float:
+        """Adam's step size α in ``phase``."""
+        return self.learning_rate * phase.learning_rate_factor
 
     @property
     def total_images(self) -> int:

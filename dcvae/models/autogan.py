@@ -229,7 +229,11 @@ class AutoganDualEncoder(DualEncoder):
 
 
 def _initialize(module: nn.Module) -> None:
-    """AutoGAN's initialization: Xavier uniform weights, batch norm's scale around 1."""
+    """Xavier's uniform weights in every layer, biases of zero, batch norm's scales around 1.
+
+    The released code leaves linear layers and biases as PyTorch makes them, at random: μ and log σ²
+    are sums over 64 places, to which each bias adds 64 times, and begin at 10 and more.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

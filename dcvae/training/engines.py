@@ -66,6 +66,11 @@ class Engine:
             model=network, optimizer=self.adam, config=_deepspeed_config(training)
         )
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Make Adam's step size ``rate`` from the next step on, for all parts."""
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+
     def __call__(self, *inputs: Any) -> Any:
         """Forward for a backward pass that ends in :meth:`step`; once per backward."""
         return self.deepspeed(*inputs) if self.stage else self.network(*inputs)

@@ -127,8 +127,8 @@ class Training:
     # -- a step --------------------------------------------------------------------------------
 
     def _enter(self, stage: Stage) -> None:
-        """Grow the networks to ``stage``, and read the images of its resolution."""
-        self.networks.grow_to(stage.phase.resolution, stage.fade)
+        """Take the networks and the learning rate to ``stage``; read images of its resolution."""
+        self.step.enter(stage)
         if self.streamed != stage.index:
             self._open_stream(stage)
 

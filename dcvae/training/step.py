@@ -14,6 +14,7 @@ from dcvae.config import Config
 from dcvae.training import randomness, ranks
 from dcvae.training.engines import Engine, frozen
 from dcvae.training.randomness import Rows
+from dcvae.training.schedule import Stage
 from dcvae.updates import (
     ContrastiveUpdate,
     DiscriminatorUpdate,
@@ -70,6 +71,12 @@ class TrainingStep:
         for batch in others:
             self.update(self.discriminator, batch, images)
         return {name: torch.stack(values).mean() for name, values in self.terms.items()}
+
+    def enter(self, stage: Stage) -> None:
+        """Grow the networks to ``stage``, and take the learning rate of its phase."""
+        self.networks.grow_to(stage.phase.resolution, stage.fade)
+        for engine in self.engines.values():
+            engine.set_learning_rate(self.config.training.rate_in(stage.phase))
 
     def update(self, update: Update, batch: list[MicroBatch], images: int) -> None:
         """Minimise the loss of one update on the micro-batches of a global batch, by one step.

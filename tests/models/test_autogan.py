@@ -8,6 +8,7 @@ from dcvae.models import DCVAE, build_dual_encoder
 from dcvae.models.autogan import Block, Cell
 from dcvae.models.normalization import normalize_spectrum
 from dcvae.models.spectral import NormalizedLayers
+from dcvae.objective.kl import kl_divergence
 from dcvae.presets import configure
 
 UNUSED_HEADS = 3 * (129 + 64 * 16)
@@ -73,3 +74,12 @@ def test_images_latents_and_embeddings_have_their_shapes() -> None:
     assert model.encode(images)[0].shape == (2, 16)
     (embeddings,) = dual_encoder([images], 32, 1.0, "embed", (1, 2))
     assert {k: v.shape[1] for k, v in embeddings.items()} == {"low": 16, "high": 16, "patch": 128}
+
+
+def test_the_first_posteriors_are_near_the_prior() -> None:
+    """Where biases are zero; started as in the released code, it is thousands of nats."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = DCVAE(configure("mnist_z16")).encoder
+        images = torch.rand(8, 1, 32, 32) * 2 - 1
+        assert float(kl_divergence(*encoder(images, 32, 1.0)).detach()) < 100

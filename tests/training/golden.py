@@ -84,7 +84,7 @@ def _losses(name: str, run: dict[str, Any]) -> Iterator[Record]:
     step, images = TrainingStep(config, networks, plain_engines(networks)), 0
     while images < training.total_images:
         stage = stage_at(training.phases, images)
-        networks.grow_to(stage.phase.resolution, stage.fade)
+        step.enter(stage)
         size, before = stage.phase.batch_size, images
         batches = []
         for _ in range(training.discriminator_steps):

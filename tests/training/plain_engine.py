@@ -21,6 +21,10 @@ class PlainEngine:
             eps=training.adam_eps,
         )
 
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+
     def __call__(self, *inputs: Any) -> Any:
         return self.network(*inputs)
 

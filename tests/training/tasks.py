@@ -130,7 +130,7 @@ def steps(settings: list[str], count: int) -> dict[str, Tensor]:
     images = 0
     for _ in range(count):
         stage = stage_at(chosen.training.phases, images)
-        networks.grow_to(stage.phase.resolution, stage.fade)
+        step.enter(stage)
         step([micro_batches(chosen, stage.phase.resolution, images)], images)
         images += stage.phase.batch_size
     state = {name: value.clone() for name, value in networks.state_dict().items()}
@@ -147,6 +147,21 @@ def stddev(count: int) -> dict[str, Tensor]:
     (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(first.sin().sum(), x)
     return {name: ranks.gather_rows(t) for name, t in (("y", y), ("1", first), ("2", second))}
+
+
+def weights_by_step(settings: list[str], count: int) -> list[dict[str, Tensor]]:
+    """The autoencoder's trained weights before the first and after each of ``count`` steps."""
+    chosen = config(settings)
+    networks = Networks(chosen)
+    step = TrainingStep(chosen, networks, build(networks.trained, chosen.training))
+    found, images = [], 0
+    for _ in range(count + 1):
+        stage = stage_at(chosen.training.phases, images)
+        found.append({n: p.detach().clone() for n, p in networks.autoencoder.named_parameters()})
+        step.enter(stage)
+        step([micro_batches(chosen, stage.phase.resolution, images)], images)
+        images += stage.phase.batch_size
+    return found
 
 
 def own_rank() -> Tensor:

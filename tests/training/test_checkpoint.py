@@ -12,6 +12,7 @@ from dcvae.storage import open_storage
 from dcvae.training import checkpoint
 from dcvae.training.engines import build
 from dcvae.training.moments import saved_moments
+from dcvae.training.schedule import stage_at
 from dcvae.training.step import TrainingStep
 from dcvae.updates import Networks
 from tests.training import tasks
@@ -30,9 +31,9 @@ def train_and_save(settings: list[str], folder: str, first: int, last: int) -> d
     if saved:
         checkpoint.restore(saved, engines)
     step = TrainingStep(chosen, networks, engines)
-    networks.grow_to(8, 1.0)
     for i in range(first, last):
-        step([tasks.micro_batches(chosen, 8, i * 16)], i * 16)
+        step.enter(stage_at(chosen.training.phases, i * 16))
+        step([tasks.micro_batches(chosen, networks.autoencoder.resolution, i * 16)], i * 16)
     checkpoint.save_checkpoint(open_storage(folder), networks, engines, {"images": last * 16})
     state = {name: value.clone() for name, value in networks.state_dict().items()}
     for name, engine in engines.items():

@@ -14,7 +14,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
-SETTINGS = ["--set", "training.checkpoint_images=32"]
+PHASES = (
+    'training.phases=[{"resolution":4,"images":64,"batch_size":16},'
+    '{"resolution":8,"images":64,"fade_images":64,"batch_size":16,"learning_rate_factor":2}]'
+)
+SETTINGS = ["--set", "training.checkpoint_images=32", "--set", PHASES]
 
 
 @pytest.fixture(scope="module")
