@@ -25,6 +25,13 @@ SOURCES = Variable(
     "Folder of published data sets (`torchvision:NAME`), in torchvision's layout.",
     "`~/.cache/dcvae/sources`",
 )
+SPILL_BYTES = Variable(
+    "DCVAE_SPILL_BYTES",
+    USERS,
+    "Bytes of images that sharding lays down in the temporary folder at once, from sources that "
+    "can only be read from front to back.",
+    "half of what is free there, at most 32 GiB",
+)
 INCEPTION_WEIGHTS = Variable(
     "DCVAE_INCEPTION_WEIGHTS",
     USERS,

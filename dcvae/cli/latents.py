@@ -111,8 +111,13 @@ def edit(
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of an example folder, by name."""
-    found = sorted(path for path in folder.glob("*") if path.is_file())
+    """The pictures of an example folder, by name; other files are passed over."""
+    from dcvae.sharding.sources.kinds import is_picture
+
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_file() and is_picture(path))
+    except OSError as error:
+        raise UserError(f"cannot list {folder}: {error.strerror}") from None
     if not found:
-        raise UserError(f"{folder} has no files; name a folder of example images")
+        raise UserError(f"{folder} has no pictures; name a folder of example images")
     return found

@@ -16,6 +16,7 @@ from dcvae.sharding.sources.base import Loaded
 from dcvae.sharding.spill import Reader
 from dcvae.shards import encodings
 from dcvae.shards.encodings import BadImage, Pixels
+from dcvae.shards.jpeg import without_metadata
 from dcvae.shards.manifest import Shard
 from dcvae.shards.tar import ShardWriter
 
@@ -159,11 +160,17 @@ def _members(loaded: Loaded, settings: Settings) -> Members:
 
 
 def _original(data: bytes, pixels: Pixels) -> bytes | None:
-    """``data`` when it can be stored as it is and need not lose quality once more."""
+    """``data`` without its metadata, when its picture can be stored as it is and need not lose
+    quality once more."""
     if not encodings.is_ready_jpeg(data, pixels.shape[0], pixels.shape[2]):
         return None
+    bare = without_metadata(data)
+    if bare is None:
+        return None
+    before, after = np.empty_like(pixels), np.empty_like(pixels)
     try:
-        encodings.decode_stored(data, "jpg", np.empty_like(pixels))
+        encodings.decode_stored(data, "jpg", before)
+        encodings.decode_stored(bare, "jpg", after)
     except BadImage:  # our stricter decoder may refuse what Pillow takes
         return None
-    return data
+    return bare if np.array_equal(before, after) else None

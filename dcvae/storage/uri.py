@@ -1,9 +1,12 @@
 """URIs of places and the keys below them."""
 
+import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from dcvae.errors import UserError
+
+_HALF_A_SCHEME = re.compile(r"(s3a?|gs|gcs|abfs|az|hdfs|https?|ftp|file):(.*)", re.IGNORECASE)
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:
@@ -18,6 +21,12 @@ def split_uri(uri: str) -> tuple[str, str, str]:
         raise UserError("an empty URI names no place: give s3://bucket/prefix or a folder")
     scheme, separator, rest = uri.partition("://")
     if not separator:
+        if found := _HALF_A_SCHEME.match(uri):
+            local, rest = found[1].lower() == "file", found[2].lstrip("/")
+            raise UserError(
+                f"{uri} is neither a folder nor a URI: write {found[1]}://{'/' * local}{rest}, "
+                f"or ./{uri} for a local folder of that name"
+            )
         return "file", "", str(Path(uri).expanduser().absolute())
     if scheme == "file":
         if not rest.startswith("/"):

@@ -67,6 +67,8 @@ def test_mix_is_a_grid_between_its_sources(place: Path) -> None:
 
 
 def test_edit_moves_along_the_attribute(place: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+        (place / "light" / name).write_bytes(b"\0no picture")
     dcvae(place, "edit model dark/0.png --with light --without dark --out edited.png")
     (row,) = tiles(place / "edited.png")
     assert len(row) == 5

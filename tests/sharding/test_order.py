@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dcvae.environment import SPILL_BYTES
 from dcvae.errors import UserError
-from dcvae.sharding import spill
 from dcvae.sharding.ledger import Ledger
 from dcvae.sharding.shard import shard
 from dcvae.sharding.sources import Item
@@ -83,7 +83,7 @@ def test_a_source_for_reading_in_order_is_read_in_order(
 ) -> None:
     """Each of the rounds, which the room on the disk sets, begins at the front once a split."""
     if most is not None:
-        monkeypatch.setenv(spill.VARIABLE, str(most))
+        monkeypatch.setenv(SPILL_BYTES, str(most))
     source = Streamed(100)
     told: list[str] = []
     manifest = shard(
@@ -103,7 +103,7 @@ def test_a_source_for_reading_in_order_is_read_in_order(
 
 
 def test_a_budget_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(spill.VARIABLE, "10G")
+    monkeypatch.setenv(SPILL_BYTES, "10G")
     with pytest.raises(UserError, match="DCVAE_SPILL_BYTES is '10G': give a number of bytes"):
         shard(Streamed(20), str(tmp_path / "set"), **OPTIONS)
 

@@ -146,6 +146,11 @@ def test_text_and_json_name_the_object_they_cannot_read(uri: str) -> None:
     [
         ("", "names no place"),
         ("s3://", "names no bucket"),
+        ("s3:/bucket/x", r"neither a folder nor a URI: write s3://bucket/x, or \./s3:/bucket/x"),
+        ("s3:bucket", "write s3://bucket, or"),
+        ("S3:bucket", "write S3://bucket, or"),
+        ("file:/tmp/x", "write file:///tmp/x, or"),
+        ("https:x", "neither a folder nor a URI"),
         ("ftp://host/x", "scheme must be"),
         ("file://host/x", "not a file URI"),
         ("s3://bucket/a/../b", "no valid object key"),

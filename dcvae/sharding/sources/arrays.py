@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import math
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from dcvae.sharding.sources.base import Item, Loaded, Source
 _HOLD_OUT = 5  # each fifth digit is for testing
 _IDX_SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 _UINT8 = 8
+_MOST_UNZIPPED = 8 << 30
+_DAMAGES = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error)
 
 
 class Digits(Source):
@@ -59,7 +62,14 @@ class Idx(Source):
         self.splits = tuple(split for split in _IDX_SPLITS if self._find(split, "images-idx3"))
         if not self.splits:
             raise UserError(f"{folder} has no IDX images such as train-images-idx3-ubyte[.gz]")
-        labelled = all(self._find(split, "labels-idx1") for split in self.splits)
+        labelled = [split for split in self.splits if self._find(split, "labels-idx1")]
+        if labelled and len(labelled) < len(self.splits):
+            (there,) = labelled
+            raise UserError(
+                f"{folder} has labels for {there} but not for the other split: put "
+                f"{_IDX_SPLITS['test' if there == 'train' else 'train'][0]}-labels-idx1-ubyte "
+                "there, or take the labels away to shard without"
+            )
         self._arrays: dict[str, Any] = {}
         self._labels = {s: self._read(s, "labels-idx1", 1) for s in self.splits} if labelled else {}
         if labelled:
@@ -75,7 +85,7 @@ class Idx(Source):
             raise UserError(f"{self._folder} has {len(images)} images but {len(labels)} labels")
         for n in range(len(images)):
             label = None if labels is None else int(labels[n])
-            yield Item(f"{split}-{n:07d}", _hash(images[n]), label, (split, n))
+            yield Item(f"{split}-{n:07d}", _hash(images[n]), label, [split, n])
 
     def load(self, item: Item) -> Loaded:
         split, n = item.reference
@@ -108,10 +118,12 @@ class Idx(Source):
                 if head[:4] != bytes([0, 0, _UINT8, axes]) or len(head) != start or not size:
                     raise UserError(f"{path} is not an IDX file of bytes with {axes} axes")
                 if path.suffix == ".gz":
+                    if size > _MOST_UNZIPPED:
+                        raise UserError(f"{path} says it has {size:,} bytes: unzip it first")
                     body = np.frombuffer(stream.read(size + 1), np.uint8)
                 else:
                     body = np.memmap(path, np.uint8, "r", offset=start)
-        except (OSError, EOFError, ValueError) as error:
+        except _DAMAGES as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         if len(body) != size:
             raise UserError(f"{path} is cut off or too long: its header says {size} bytes")

@@ -1,7 +1,7 @@
 """Which files are pictures: by their bytes, where the suffix does not say it."""
 
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -41,6 +41,21 @@ def _accepts(kind: str, head: bytes) -> bool:
         return head[:1] == b"P" and head[1:2] in b"1234567fF" and head[2:3].isspace()
     accept = Image.OPEN[kind][1]
     return accept is not None and accept(head) is True
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a local file is one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.name.startswith(".") or is_junk(path.name):
+        return False
+    said = by_suffix(path.name)
+    if said is None:
+        with path.open("rb") as stream:
+            return by_bytes(stream.read(HEAD))
+    return said
 
 
 def is_junk(name: str) -> bool:

@@ -11,6 +11,7 @@ from dcvae.sharding.sources.base import Source
 from dcvae.sharding.sources.bucket import Bucket
 from dcvae.sharding.sources.folder import Folder
 from dcvae.sharding.sources.hints import HintOptions, Hints
+from dcvae.sharding.sources.local import existing, is_folder, local_path
 from dcvae.sharding.sources.zips import Zip
 from dcvae.storage import open_storage, split_uri
 
@@ -37,7 +38,7 @@ def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
 
         return open_published(uri, rest)
     if kind == "idx":
-        return Idx(uri, _existing(_local(rest)))
+        return Idx(uri, existing(local_path(rest)))
     if kind == "sklearn":
         raise UserError(f"{uri} is no known source: sklearn:digits is the only one of its kind")
     return _of_files(uri, hints)
@@ -64,8 +65,8 @@ def _refuse_hints(uri: str, kind: str, hints: Hints) -> None:
 
 def _of_files(uri: str, hints: Hints) -> Source:
     scheme, _, path = split_uri(uri)
-    is_folder = scheme == "file" and _is_folder(Path(path))
-    if not is_folder and (path.lower().endswith(".zip") or _is_zip(scheme, path)):
+    is_a_folder = scheme == "file" and is_folder(Path(path))
+    if not is_a_folder and (path.lower().endswith(".zip") or _is_zip(scheme, path)):
         root, _, key = uri.rstrip("/").rpartition("/")
         found = Zip(uri, open_storage(root or ("/" if _ else ".")), key, hints)
         found.open()
@@ -74,7 +75,7 @@ def _of_files(uri: str, hints: Hints) -> Source:
         return Bucket(uri, hints)
     if scheme != "file":
         raise UserError(f"{uri} is no known source: give a folder, a zip file or an s3:// prefix")
-    return Folder(uri, _existing(Path(path)), hints)
+    return Folder(uri, existing(Path(path)), hints)
 
 
 def _is_zip(scheme: str, path: str) -> bool:
@@ -82,29 +83,3 @@ def _is_zip(scheme: str, path: str) -> bool:
         return scheme == "file" and Path(path).is_file() and zipfile.is_zipfile(path)
     except OSError:
         return False
-
-
-def _local(path: str) -> Path:
-    scheme, _, local = split_uri(path)
-    if scheme != "file":
-        raise UserError(f"{path} is no local folder: copy the files here first")
-    return Path(local)
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether there is such a folder.
-
-    Raises:
-        UserError: nobody can know, as when it lies below a private folder.
-    """
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise UserError(f"cannot look at {path}: {error.strerror}") from error
-
-
-def _existing(folder: Path) -> Path:
-    if not _is_folder(folder):
-        what = "is a file, neither a folder nor a zip" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}: give a folder of images, a zip file or an s3:// prefix")
-    return folder

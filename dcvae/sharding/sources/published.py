@@ -4,26 +4,17 @@ They lie in ``$DCVAE_SOURCES`` (by default ``~/.cache/dcvae/sources``), in torch
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from dcvae.environment import SOURCES
 from dcvae.errors import UserError
 from dcvae.sharding.sources.arrays import Idx
-from dcvae.sharding.sources.base import Item, Loaded, Source
-from dcvae.shards.encodings import BadImage
-
-_STL10_BYTES = 3 * 96 * 96
-_STL10_CLASSES = [
-    *("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
-]
-_STL10_FILES = {"train": ("unlabeled", "train"), "test": ("test",), "labelled": ("train",)}
-_LSUN_FILES = {"train": "train", "test": "val"}
-_CELEBA_SPLITS = {"train": "0", "test": "2"}  # 1 is for validation, which the paper leaves out
+from dcvae.sharding.sources.base import Source
+from dcvae.sharding.sources.binaries import Cifar10, Stl10
+from dcvae.sharding.sources.celeba import LISTS, CelebA
+from dcvae.sharding.sources.lsun import Lsun
 
 
 class Published(NamedTuple):
@@ -37,8 +28,13 @@ class Published(NamedTuple):
 
 def sources_folder() -> Path:
     """Where published data sets are kept."""
-    default = Path.home() / ".cache" / "dcvae" / "sources"
-    return Path(os.environ.get(SOURCES) or default)
+    told = os.environ.get(SOURCES)
+    if told:
+        return Path(told)
+    try:
+        return Path.home() / ".cache" / "dcvae" / "sources"
+    except RuntimeError:
+        raise UserError(f"there is no home folder: set {SOURCES} to a folder") from None
 
 
 def open_published(uri: str, name: str) -> Source:
@@ -62,127 +58,6 @@ def open_published(uri: str, name: str) -> Source:
                 f"{published.files} there, or set {SOURCES} to the folder that has it"
             ) from error
     return published.open(uri, root, category)
-
-
-class Cifar10(Source):
-    """CIFAR-10: 50,000 and 10,000 images of 32x32 pixels in 10 classes."""
-
-    def __init__(self, uri: str, root: Path, _: str) -> None:
-        self.uri, self.name, self._root = uri, "cifar10", root
-        self._sets: dict[str, Any] = {}
-        self.classes = list(self._set("test").classes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_sets": {}}
-
-    def items(self, split: str) -> Iterator[Item]:
-        for n, label in enumerate(self._set(split).targets):
-            yield Item(f"{split}-{n:05d}", "published", int(label), (split, n))
-
-    def load(self, item: Item) -> Loaded:
-        split, n = item.reference
-        pixels: npt.NDArray[np.uint8] = self._set(split).data[n]
-        return pixels
-
-    def _set(self, split: str) -> Any:
-        if split not in self._sets:
-            from torchvision.datasets import CIFAR10
-
-            self._sets[split] = CIFAR10(str(self._root), train=split == "train")
-        return self._sets[split]
-
-
-class Stl10(Source):
-    """STL-10, 96x96 pixels: "train" is all 105,000 unlabelled and labelled training images
-    without labels; "test" has 8,000 and "labelled" the 5,000 labelled training images."""
-
-    splits = ("train", "test", "labelled")
-
-    def __init__(self, uri: str, root: Path, _: str) -> None:
-        self.uri, self.name, self._folder = uri, "stl10", root / "stl10_binary"
-        self.classes = list(_STL10_CLASSES)
-
-    def items(self, split: str) -> Iterator[Item]:
-        for file in _STL10_FILES[split]:
-            count = (self._folder / f"{file}_X.bin").stat().st_size // _STL10_BYTES
-            labels = None
-            if split != "train":
-                labels = np.fromfile(self._folder / f"{file}_y.bin", np.uint8) - 1
-            for n in range(count):
-                label = None if labels is None else int(labels[n])
-                yield Item(f"{split}-{file}-{n:06d}", "published", label, (file, n))
-
-    def load(self, item: Item) -> Loaded:
-        file, n = item.reference
-        with (self._folder / f"{file}_X.bin").open("rb") as stream:
-            stream.seek(n * _STL10_BYTES)
-            body = stream.read(_STL10_BYTES)
-        if len(body) != _STL10_BYTES:
-            raise BadImage(f"{file}_X.bin is cut off")
-        # Stored by channel, then by column.
-        pixels: npt.NDArray[np.uint8] = np.frombuffer(body, np.uint8).reshape(3, 96, 96)
-        return pixels.transpose(2, 1, 0)
-
-
-class CelebA(Source):
-    """CelebA, aligned: 162,770 images for training and 19,962 for testing, 178x218 pixels."""
-
-    def __init__(self, uri: str, root: Path, _: str) -> None:
-        self.uri, self.name, self._folder = uri, "celeba", root / "celeba"
-
-    def items(self, split: str) -> Iterator[Item]:
-        with (self._folder / "list_eval_partition.txt").open() as lines:
-            for line in lines:
-                name, _, part = line.strip().partition(" ")
-                if part.strip() == _CELEBA_SPLITS[split]:
-                    yield Item(name, "published", None, name)
-
-    def load(self, item: Item) -> Loaded:
-        try:
-            return (self._folder / "img_align_celeba" / Path(item.name).name).read_bytes()
-        except OSError as error:
-            raise BadImage(f"unreadable ({error.strerror})") from error
-
-
-class Lsun(Source):
-    """One category of LSUN from its LMDB folders; the published validation images are "test"."""
-
-    def __init__(self, uri: str, root: Path, category: str) -> None:
-        self.uri, self._root, self._category = uri, root, Path(category).name
-        self.name = f"lsun_{self._category}"
-        self._opened: dict[str, Any] = {}
-        missing = [str(path) for path in map(self._path, self.splits) if not path.is_dir()]
-        if missing:
-            raise UserError(f"{uri} is not there: unpack LSUN's LMDB folder to {missing[0]}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": {}}
-
-    def items(self, split: str) -> Iterator[Item]:
-        with self._open(split).begin(buffers=False) as transaction:
-            for key in transaction.cursor().iternext(values=False):
-                text = key.decode("ascii")
-                yield Item(f"{split}-{text}", "published", None, (split, text))
-
-    def load(self, item: Item) -> Loaded:
-        split, key = item.reference
-        with self._open(split).begin(buffers=False) as transaction:
-            body = transaction.get(key.encode())
-        if body is None:
-            raise BadImage("gone")
-        return bytes(body)
-
-    def _path(self, split: str) -> Path:
-        return self._root / f"{self._category}_{_LSUN_FILES[split]}_lmdb"
-
-    def _open(self, split: str) -> Any:
-        if split not in self._opened:
-            import lmdb
-
-            self._opened[split] = lmdb.open(
-                str(self._path(split)), readonly=True, lock=False, readahead=False
-            )
-        return self._opened[split]
 
 
 def _idx(name: str, folder: str) -> Callable[[str, Path, str], Source]:
@@ -218,7 +93,10 @@ _PUBLISHED = {
     ),
     "CelebA": Published(
         CelebA,
-        _has("celeba/list_eval_partition.txt", "celeba/img_align_celeba"),
+        lambda root: (
+            any((root / "celeba" / name).is_file() for name in LISTS)
+            and (root / "celeba/img_align_celeba").is_dir()
+        ),
         _torchvision("CelebA"),
         "celeba/list_eval_partition.txt and the unpacked folder celeba/img_align_celeba",
     ),
