@@ -5,25 +5,53 @@ from typing import TYPE_CHECKING
 from dcvae.version import __version__
 
 if TYPE_CHECKING:
-    from dcvae.models import DCVAE
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from PIL.Image import Image
 
-__all__ = ["__version__", "load"]
+    from dcvae.inference import Model
+
+__all__ = ["__version__", "load", "to_array", "to_pil"]
 
 
-def load(uri: str, device: str = "cpu") -> "DCVAE":
+def load(
+    uri: str,
+    device: "str | torch.device" = "cpu",
+    dtype: "torch.dtype | None" = None,
+    registry: str | None = None,
+) -> "Model":
     """Load a trained model, ready to encode, decode, reconstruct and sample.
 
     Args:
-        uri: a snapshot, a version in a registry, or a registered model (its champion is loaded);
-            ``s3://bucket/…``, ``file:///…`` or a path.
+        uri: a snapshot, or a registered model: ``s3://bucket/models/name`` or ``…/name@champion``
+            is its champion, ``…/name@3`` its third version; ``s3://``, ``file:///…`` or a path.
         device: where to put it, such as ``"cuda"``.
+        dtype: in what it computes; by default float32, as it was saved.
+        registry: where an alias is looked up: ``s3`` (the bucket), ``kubeflow`` or ``mlflow``; by
+            default as ``DCVAE_REGISTRY`` says.
 
     Raises:
-        dcvae.errors.UserError: there is no model, its bytes are not those that were saved, or it
-            was written by a later version.
+        dcvae.errors.UserError: there is no model or device, the model's bytes are not those that
+            were saved, or it was written by a later version.
     """
+    from dcvae.inference import Model
     from dcvae.registry import resolve
     from dcvae.snapshot import load_snapshot
     from dcvae.storage import open_storage
 
-    return load_snapshot(open_storage(resolve(uri)), device)
+    return Model(load_snapshot(open_storage(resolve(uri, registry)))).to(device, dtype)
+
+
+def to_array(images: "torch.Tensor") -> "NDArray[np.uint8]":
+    """Images [N, C, H, W] in [-1, 1] as uint8 [N, H, W, C], or [N, H, W] if they are grey."""
+    from dcvae.inference import to_array
+
+    return to_array(images)
+
+
+def to_pil(images: "torch.Tensor") -> "list[Image]":
+    """Images [N, C, H, W] in [-1, 1] as PIL images of mode RGB or L."""
+    from dcvae.inference import to_pil
+
+    return to_pil(images)

@@ -66,7 +66,7 @@ ROOMS = (
     {"presets", "objective", "shards", "curves"},
     {"models", "sharding", "streaming"},
     {"updates", "snapshot", "run_folder"},
-    {"places"},
+    {"places", "inference"},
     {"training", "launch", "evaluation"},
     {"registry"},
     {"report", "promotion", "doctor"},

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcvae.cli.show import MOST_IMAGES, MOST_SEED, check_picture, say
+from dcvae.cli.show import MOST_IMAGES, MOST_SEED, Json, check_picture, say, say_json
 from dcvae.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dcvae.models import DCVAE
+    from dcvae.inference import Model as Loaded
 
 _SIDE = 64  # pixels of a tile, if images are smaller
 
@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this module's verbs."""
     app.command()(sample)
     app.command()(reconstruct)
+    app.command()(export)
 
 
 def sample(
@@ -46,13 +47,9 @@ def sample(
     ```
     """
     check_picture(out)
-    import torch
-
     import dcvae
 
-    loaded = dcvae.load(model)
-    with torch.inference_mode():
-        images = loaded.sample(count, generator=torch.Generator().manual_seed(seed))
+    images = dcvae.load(model).sample(count, seed=seed)
     write_sheet(images, out, columns=max(1, round(count**0.5)))
 
 
@@ -68,17 +65,52 @@ def reconstruct(
     ```
     """
     check_picture(out)
-    import torch
-
     import dcvae
     from dcvae.pictures import pairs
 
     check_images(images)
     loaded = dcvae.load(model)
     inputs = read_images(images, loaded)
-    with torch.inference_mode():
-        outputs = loaded.reconstruct(inputs)
-    write_sheet(pairs(inputs, outputs), out, columns=2 * max(1, round(len(images) ** 0.5)))
+    write_sheet(
+        pairs(inputs, loaded.reconstruct(inputs)),
+        out,
+        columns=2 * max(1, round(len(images) ** 0.5)),
+    )
+
+
+def export(
+    model: Model,
+    out: Annotated[str, typer.Option(help="Folder or s3:// prefix for the programs.")],
+    dtype: Annotated[
+        str, typer.Option(help="float32, bfloat16 or float16: in what they compute.")
+    ] = "float32",
+    device: Annotated[str, typer.Option(help="Where they compute: cpu or cuda.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Write encoder and decoder as programs that need PyTorch alone (torch.export).
+
+    ```
+    dcvae export s3://bucket/models/digits@champion --out ./digits-pytorch
+    ```
+
+    README.md beside them says shapes and ranges, and how to load them.
+    """
+    import torch
+
+    import dcvae
+    from dcvae.inference.export import export as write
+    from dcvae.storage import join, open_storage
+
+    kinds = {kind: getattr(torch, kind) for kind in ("float32", "bfloat16", "float16")}
+    if dtype not in kinds:
+        raise UserError(f"--dtype {dtype} is not possible; use one of: {', '.join(kinds)}")
+    place = open_storage(out)
+    about = write(dcvae.load(model, device, kinds[dtype]), place)
+    if as_json:
+        say_json(about)
+        return
+    for name in about["sha256"]:
+        say(join(out, name))
 
 
 def check_images(paths: Sequence[Path]) -> None:
@@ -88,14 +120,14 @@ def check_images(paths: Sequence[Path]) -> None:
         raise UserError(f"there is no image file {missing[0]}")
 
 
-def read_images(paths: Sequence[Path], model: "DCVAE") -> "Tensor":
+def read_images(paths: Sequence[Path], model: "Loaded") -> "Tensor":
     """The images as the model takes them: [N, C, r, r] in [-1, 1]."""
     import torch
 
     return torch.stack([_read(path, model) for path in paths])
 
 
-def _read(path: Path, model: "DCVAE") -> "Tensor":
+def _read(path: Path, model: "Loaded") -> "Tensor":
     """The image as the model takes it: [C, r, r] in [-1, 1]."""
     import torch
 

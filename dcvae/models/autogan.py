@@ -144,7 +144,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
         """Map images [N, C, 32, 32] to (μ [N, D], log σ² [N, D])."""
-        layers = self.spectrum.normalized([len(images)], training=self.training)
+        # Not len(): it would fix the number of images of an exported program.
+        layers = self.spectrum.normalized([images.shape[0]], training=self.training)
         _, x = self.trunk(images, layers)
         x = layers.linear(self.moments, F.relu(x).sum(dim=(2, 3)))
         mu, logvar = x.chunk(2, dim=1)

@@ -54,6 +54,19 @@ def decode(data: bytes, resolution: int) -> Image.Image:
         raise BadImage(f"damaged ({' '.join(str(error).split())[:80]})") from error
 
 
+def opened(image: Image.Image) -> Image.Image:
+    """As :func:`decode`, of an image that somebody has opened or made.
+
+    Raises:
+        BadImage: damaged, animated, too large, or of a mode not known here.
+    """
+    _check_header(image)
+    try:
+        return _flattened(ImageOps.exif_transpose(image))
+    except OSError as error:
+        raise BadImage(f"damaged ({' '.join(str(error).split())[:80]})") from error
+
+
 def _check_header(image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:

@@ -57,6 +57,7 @@ def test_help_has_examples_and_loads_little(tmp_path: Path) -> None:
         "history",
         "sample",
         "reconstruct",
+        "export",
         "interpolate",
         "mix",
         "edit",
