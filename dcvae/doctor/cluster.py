@@ -32,7 +32,7 @@ class _Right:
 
 # What dcvae.launch.cluster asks for; k8s/base grants it.
 RIGHTS = (
-    *(_Right(verb, GROUP, PLURAL) for verb in ("create", "get", "delete")),
+    *(_Right(verb, GROUP, PLURAL) for verb in ("create", "get", "patch", "delete")),
     _Right("list", "", "pods"),
     _Right("get", "", "pods/log"),
     _Right("list", "", "events"),

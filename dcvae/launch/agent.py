@@ -25,6 +25,9 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 def main(arguments: list[str]) -> None:
     """Run the ranks; exit with the failing rank's code, or 143 when stopped."""
+    # At once: PyTorch takes seconds to be imported, and the first process of a container that has
+    # no handler is not stopped at all, until it is killed after its grace.
+    _on_stop(_exit_early)
     if os.environ.get(PARENT_PID):
         die_with_parent()
     os.environ.update(parent_environment())
@@ -42,14 +45,12 @@ def main(arguments: list[str]) -> None:
     options += ["--signals-to-handle", "SIGUSR2", "--shutdown-timeout", str(SHUTDOWN_SECONDS)]
 
     def stop(number: int, frame: FrameType | None) -> Never:
-        for each in _STOPS:
-            signal.signal(each, signal.SIG_IGN)
+        _on_stop(signal.SIG_IGN)
         raise SignalException(f"stopped by signal {number}", signal.Signals(number))
 
     torchrun: Any = run  # its functions are not annotated
     try:
-        for each in _STOPS:
-            signal.signal(each, stop)
+        _on_stop(stop)
         torchrun.run(torchrun.parse_args([*options, *arguments]))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
@@ -58,6 +59,17 @@ def main(arguments: list[str]) -> None:
         _exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
     except SignalException as stopped:
         _exit(128 + int(stopped.sigval))
+
+
+def _on_stop(do: Any) -> None:
+    for each in _STOPS:
+        signal.signal(each, do)
+
+
+def _exit_early(number: int, frame: FrameType | None) -> Never:
+    """Nothing has been started yet."""
+    _on_stop(signal.SIG_IGN)
+    _exit(128 + number)
 
 
 def _last_lines(logs: Path, local_rank: int) -> tuple[str, ...]:

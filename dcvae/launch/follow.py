@@ -1,17 +1,20 @@
 """What pods, events and logs of a TrainJob say: each thing once, with what to do about it."""
 
 import re
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Never
 
 from dcvae.errors import UserError
-from dcvae.launch.cluster import Cluster
+from dcvae.launch.cluster import CONTAINER, Cluster
 from dcvae.launch.starter import RankError, error_of
 from dcvae.messages import Failure, Notice, Progress, ordinary, parse
 from dcvae.terminal import printable
 
 _LAST_LINES = 200
+_EVENTS_SECONDS = 30.0
+"""Between two looks at the events of the whole namespace, which may be thousands."""
 _IMAGE = "the image cannot be pulled: check its name, tag and pull secret"
 # Reason of an event, a pattern of its message, and what to do. The first that fits is told.
 _ADVICE = (
@@ -33,7 +36,8 @@ class Follower:
         cluster: where the job is.
         name: of the job.
         show: called with rank 0's progress.
-        recent: seconds of the log to read at each look, more than the time between looks.
+        recent: seconds of the log to read at each look, more than the time between looks. After a
+            longer pause it is as much more.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Follower:
         self.recent = recent
         self._read: dict[str, str] = {}
         self._told: set[str] = set()
+        self._next_events = 0.0
+        self._looked = time.monotonic()
         self._causes: dict[str, tuple[float, Exception]] = {}
 
     def look(self, job: dict[str, Any]) -> list[Any]:
@@ -53,25 +59,31 @@ class Follower:
         Raises:
             UserError: a rank refused its input.
         """
-        self._tell_warnings(str(job["metadata"].get("creationTimestamp", "")))
+        if time.monotonic() >= self._next_events:
+            self.tell_warnings(job)
+            self._next_events = time.monotonic() + _EVENTS_SECONDS
         pods = self.cluster.pods(self.name)
         leader = f"{self.name}-node-0-0"
+        since = self.recent + int(time.monotonic() - self._looked)
         for pod in pods:
             if pod.metadata.name == leader or pod.metadata.name.startswith(f"{leader}-"):
-                self._tell_progress(pod)
+                self._tell_progress(pod, since)
+        self._looked = time.monotonic()
         self._tell_failures([pod for pod in pods if pod.status.phase == "Failed"])
         return pods
 
-    def fail(self, reason: str) -> Never:
+    def fail(self, job: dict[str, Any], reason: str) -> Never:
         """Raise RankError with the earliest failure of the pods that failed last."""
+        self.tell_warnings(job)
         ended = f"TrainJob {self.name} failed: {reason}"
         if self._causes:
             _, error = min(self._causes.values(), key=lambda cause: cause[0])
             ended = f"{error}\n{ended}"
         raise RankError(ended)
 
-    def _tell_warnings(self, since: str) -> None:
+    def tell_warnings(self, job: dict[str, Any]) -> None:
         """Tell warnings of this job; an earlier one of the same name may have left others."""
+        since = str(job["metadata"].get("creationTimestamp", ""))
         began = datetime.fromisoformat(since) if since else None
         for event in self.cluster.warnings(self.name):
             made, identity = event.metadata.creation_timestamp, str(event.metadata.uid)
@@ -80,11 +92,11 @@ class Follower:
             self._told.add(identity)
             print(f"warning: {event.reason}: {event.message}{_advice(event)}", flush=True)
 
-    def _tell_progress(self, pod: Any) -> None:
+    def _tell_progress(self, pod: Any, since: int) -> None:
         """Show what the pod said since the last look; log lines are in the order of their times."""
         uid = str(pod.metadata.uid)
         last = self._read.get(uid, "")
-        text = self.cluster.log(pod.metadata.name, seconds=self.recent if last else None)
+        text = self.cluster.log(pod.metadata.name, seconds=since if last else None)
         for line in text.splitlines():
             when, _, said = line.partition(" ")
             if when > last:
@@ -140,8 +152,8 @@ def _advice(event: Any) -> str:
 
 
 def _termination(pod: Any) -> Any:
-    """How the pod's container ended, or None."""
+    """How the pod's ranks ended, or None."""
     for container in pod.status.container_statuses or []:
-        if container.state and container.state.terminated:
+        if container.name == CONTAINER and container.state and container.state.terminated:
             return container.state.terminated
     return None

@@ -27,11 +27,15 @@ from dcvae.messages import Progress
 from dcvae.processes import stopping_on_sigterm
 
 _DIGEST = "dcvae.dev/arguments"
+_QUEUE = "kueue.x-k8s.io/queue-name"
 _WEEK = 7 * 24 * 3600
 _CLEANING = 20.0
-"""Seconds for a last word with the API server; a pod that is stopped has thirty."""
+"""Seconds for a last word with the API server. A step that is stopped has often one in all: Argo
+kills a pod soon after its SIGTERM, so nothing comes before that word."""
 _LATE = 300.0
 """Seconds after its deadline by which the cluster must have ended a job."""
+_LEAVING = 300.0
+"""Seconds for an earlier job's pods to go: they have 120 for a last checkpoint (k8s/base)."""
 
 
 def cluster_ranks(out: str, nproc: int) -> "TrainJob | None":
@@ -67,7 +71,8 @@ class TrainJob:
     deadline: int = _WEEK
     """Seconds after which the cluster ends the job."""
     start_within: float = 3600
-    """Seconds that the job may be without a running pod, at its start or later."""
+    """Seconds that the job may be without a running pod, at its start or later. As with
+    ``deadline``, time in a queue does not count."""
     poll: float = 5.0
     namespace: str | None = None
 
@@ -86,7 +91,7 @@ class TrainJob:
             UserError: a rank refused its input, or the cluster will not run such a job.
             RankError: a rank or the job failed; with the last lines.
         """
-        cluster = Cluster(self.namespace)
+        cluster = Cluster(self.namespace, patience=self.deadline)
         with stopping_on_sigterm():
             try:
                 self._start(cluster, self.manifest(arguments))
@@ -102,11 +107,9 @@ class TrainJob:
             "annotations": {_DIGEST: hashlib.sha256(repr(list(arguments)).encode()).hexdigest()},
         }
         if queue := os.environ.get(TRAINING_QUEUE):
-            metadata["labels"]["kueue.x-k8s.io/queue-name"] = queue
-        pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
-        if pod and uid:
-            owner = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}
-            metadata["ownerReferences"] = [owner]
+            metadata["labels"][_QUEUE] = queue
+        if owners := _owners():
+            metadata["ownerReferences"] = owners
         return {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "TrainJob",
@@ -124,41 +127,63 @@ class TrainJob:
         }
 
     def _start(self, cluster: Cluster, manifest: dict[str, Any]) -> None:
-        """Create the job, or adopt the one an earlier try of the same step has left running."""
-        deadline = time.monotonic() + 300
+        """Create the job, or adopt the one an earlier try of the same step has left running.
+
+        A job that is not to be adopted goes first, with its pods: two sets would write to one run.
+        """
+        deadline, told = time.monotonic() + _LEAVING, False
         while True:
-            try:
-                cluster.create(manifest)
+            found = cluster.get(self.name)
+            if found is not None and _same(found, manifest) and not _stopped(found):
+                if cluster.own(self.name, manifest["metadata"].get("ownerReferences", [])):
+                    print(f"TrainJob {self.name} is running already: following it", flush=True)
+                    return
+                continue
+            if found is not None and "deletionTimestamp" not in found["metadata"]:
+                cluster.delete(self.name)
+            left = [pod.metadata.name for pod in cluster.pods(self.name)]
+            if found is None and not left:
+                try:
+                    cluster.create(manifest)
+                except Taken:  # or an answer was lost: the next look tells
+                    continue
                 print(f"TrainJob {self.name}: {self.nodes} nodes x {self.per_node} ranks")
                 return
-            except Taken:
-                found = cluster.get(self.name)
-            if found is not None and _same(found, manifest) and not _ended(found):
-                print(f"TrainJob {self.name} is running already: following it")
-                return
             if time.monotonic() > deadline:
-                raise RankError(f"an earlier TrainJob {self.name} cannot be removed")
-            cluster.delete(self.name)
+                raise RankError(
+                    f"an earlier TrainJob {self.name} does not go ({', '.join(left) or 'no pods'} "
+                    "left): see what holds it with kubectl describe"
+                )
+            if not told:
+                told = True
+                print(f"waiting for an earlier TrainJob {self.name} and its pods to go", flush=True)
             time.sleep(min(1.0, self.poll))
 
     def _follow(self, cluster: Cluster, show: Callable[[Progress], None]) -> None:
         """Until the job is complete; whatever else becomes of it is raised."""
         follower = Follower(cluster, self.name, show, recent=max(10, int(10 * self.poll)))
-        began = ran = time.monotonic()
+        began = ran = time.monotonic() - cluster.away
+        waiting = False
         while True:
             job = cluster.get(self.name)
-            if job is None:
+            if job is None or "deletionTimestamp" in job["metadata"]:
                 raise RankError(f"TrainJob {self.name} was deleted by somebody else")
             pods = follower.look(job)
             if _condition(job, "Complete") is not None:
                 return
             failed = _condition(job, "Failed")
             if failed is not None:
-                follower.fail(failed)
-            now = time.monotonic()
-            if any(pod.status.phase == "Running" for pod in pods):
+                follower.fail(job, failed)
+            now = time.monotonic() - cluster.away  # a clock that stands while nobody can be asked
+            waiting, before = _suspended(job), waiting
+            if waiting:
+                began = ran = now
+            elif any(pod.status.phase == "Running" for pod in pods):
                 ran = now
+            if waiting != before:
+                print(_queued(job) if waiting else f"TrainJob {self.name} goes on", flush=True)
             if now - ran > self.start_within:
+                follower.tell_warnings(job)
                 raise RankError(
                     f"no pod of TrainJob {self.name} has run for {self.start_within:.0f} s; "
                     "the warnings above say why"
@@ -182,6 +207,22 @@ class TrainJob:
             )
 
 
+def _owners() -> list[dict[str, Any]]:
+    """The pod of this step, if it is one: with it, the cluster deletes what the step has left."""
+    pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
+    if not pod or not uid:
+        return []
+    return [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
+
+
+def _queued(job: dict[str, Any]) -> str:
+    """That a suspended job waits, and for what."""
+    name, queue = job["metadata"]["name"], job["metadata"].get("labels", {}).get(_QUEUE)
+    if queue:
+        return f"TrainJob {name} waits in the queue {queue}; no deadline runs meanwhile"
+    return f"TrainJob {name} is suspended; no deadline runs until it is resumed"
+
+
 def _condition(job: dict[str, Any], kind: str) -> str | None:
     """The message of a condition that is true, else None."""
     for condition in job.get("status", {}).get("conditions", []):
@@ -190,9 +231,17 @@ def _condition(job: dict[str, Any], kind: str) -> str | None:
     return None
 
 
-def _ended(job: dict[str, Any]) -> bool:
+def _suspended(job: dict[str, Any]) -> bool:
+    """Whether the job waits, be it for its controller to say so."""
+    return bool(job["spec"].get("suspend")) or _condition(job, "Suspended") is not None
+
+
+def _stopped(job: dict[str, Any]) -> bool:
+    """Whether the job has ended, is going, or was stopped and nobody would resume it."""
     leaving = "deletionTimestamp" in job["metadata"]
-    return leaving or any(_condition(job, kind) is not None for kind in ("Complete", "Failed"))
+    halted = _suspended(job) and _QUEUE not in job["metadata"].get("labels", {})
+    ended = any(_condition(job, kind) is not None for kind in ("Complete", "Failed"))
+    return leaving or halted or ended
 
 
 def _same(job: dict[str, Any], manifest: dict[str, Any]) -> bool:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from dcvae.cli import app
 from dcvae.doctor.cluster import RIGHTS, cluster
-from tests.launch.api_server import CORE, JOBS, ApiServer
+from tests.launch.api_server import CORE, JOBS, ApiServer, granted
 
 K8S = Path(__file__).parent.parent.parent / "k8s"
 STEPS = f"{CORE}/serviceaccounts/pipeline-runner"
@@ -113,16 +112,7 @@ def test_a_users_namespace_of_a_kubeflow_for_many(api: ApiServer) -> None:
 
 
 def test_the_base_grants_what_is_asked_for() -> None:
-    granted = {
-        f"{verb} {resource}" + (f".{group}" if group else "")
-        for role in yaml.safe_load_all((K8S / "base" / "access.yaml").read_text())
-        if role["kind"] == "Role"
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert granted == {str(right) for right in RIGHTS}
+    assert granted() == {str(right) for right in RIGHTS}
 
 
 def test_an_old_a_silent_and_a_missing_cluster(

@@ -140,3 +140,18 @@ def test_ranks_die_with_a_killed_agent(tmp_path: Path, launcher: subprocess.Pope
     assert "ended by SIGKILL, most likely for want of memory: give it more" in said
     assert "::dcvae::" not in said, "that is for programs"
     assert not any(alive(pid) for pid in running)
+
+
+def test_an_agent_can_be_stopped_before_it_has_its_libraries(tmp_path: Path) -> None:
+    """In a pod it is the first process, which a signal without a handler does not end."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(tmp_path / 'importing')!r}).touch()\n"
+        "time.sleep(60)"
+    )
+    command = [sys.executable, "-m", "dcvae.launch.agent", "-m", "a_rank", str(tmp_path), "well"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
+    with subprocess.Popen(command, env=environment) as agent:
+        wait_until((tmp_path / "importing").exists, 20)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(10) == 143
