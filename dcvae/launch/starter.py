@@ -38,7 +38,7 @@ def error_of(failure: Failure, where: str = "") -> UserError | RankError:
         how = f"was ended by {signal_name(-failure.exit_code)}"
     else:
         how = f"ended with exit code {failure.exit_code}"
-    how += memory_hint(failure.exit_code, failure.lines)
+    how += hint(failure.exit_code, failure.lines)
     lines = "".join(f"\n  | {printable(line)}" for line in ordinary(failure.lines))
     return RankError(f"rank {failure.rank} {how}{where}. Its last lines:{lines or ' (none)'}")
 
@@ -51,9 +51,23 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def memory_hint(exit_code: int, lines: Sequence[str]) -> str:
-    """What to do where the exit code or the last lines mean a want of memory; else nothing."""
+def hint(exit_code: int, lines: Sequence[str]) -> str:
+    """What is behind an exit code or the last lines, and what to do; nothing where that is unknown.
+
+    Want of memory, of shared memory, or a rank that waited in vain for the others.
+    """
     said = "\n".join(lines).lower()
+    if exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS) or "/dev/shm" in said:
+        return (
+            ", for want of shared memory: give the container a larger /dev/shm (an emptyDir with "
+            "medium Memory, or docker run --shm-size=2g)"
+        )
+    if any(sign in said for sign in _WAITED):
+        return (
+            ", having waited in vain for another rank: see what the others said, and if they were "
+            "well, whether the nodes reach each other (NCCL_DEBUG=INFO says how, "
+            "NCCL_SOCKET_IFNAME chooses the network)"
+        )
     if exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         cause = "most likely for want of memory"
     elif any(sign in said for sign in _NO_MEMORY):
@@ -67,3 +81,5 @@ def memory_hint(exit_code: int, lines: Sequence[str]) -> str:
 
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "memoryerror")
+_WAITED = ("collective operation timeout", "timed out waiting", "connection closed by peer")
+"""Of NCCL's watchdog, and of gloo."""

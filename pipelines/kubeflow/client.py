@@ -98,9 +98,12 @@ def asked(host: str) -> Iterator[None]:
 def _reason(error: Any) -> str:
     try:
         content = json.loads(error.body)
-        return str(content.get("message") or content["error"]).strip()
+        said = str(content.get("message") or content["error"]).strip()
     except (TypeError, ValueError, KeyError):
-        return f"{error.status} {error.reason}"
+        said = f"{error.status} {error.reason}"
+    if error.status == 401:
+        said += "; name the file of a token in KF_PIPELINES_SA_TOKEN_PATH"
+    return said
 
 
 def _credentials() -> Any:

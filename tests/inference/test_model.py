@@ -157,7 +157,7 @@ def test_other_mistakes_are_sentences_too() -> None:
 
 
 def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(UserError, match=r"the device cuda:99 cannot be used .*; see dcvae doctor, or"):
+    with pytest.raises(UserError, match=r"device cuda:99 cannot be used .*; see dcvae doctor, or"):
         model().to("cuda:99")
 
 

@@ -148,7 +148,10 @@ def test_who_is_not_known_is_told(
     server.user = ("token", "team")
     arguments = ["--host", server.host, "--namespace", "team"]
     assert upload.main(arguments) == 2
-    assert capfd.readouterr().err == "error: Kubeflow Pipelines refused: Unauthenticated\n"
+    assert capfd.readouterr().err == (
+        "error: Kubeflow Pipelines refused: Unauthenticated; name the file of a token in "
+        "KF_PIPELINES_SA_TOKEN_PATH\n"
+    )
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
     assert upload.main(arguments) == 2
     assert "which is no file" in capfd.readouterr().err
