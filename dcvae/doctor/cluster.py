@@ -1,6 +1,7 @@
 """What a cluster lacks for trainings, told before one is started: ``dcvae doctor --cluster``."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ USERS_ACCOUNT = "default-editor"
 """The same in the namespaces of users, where Kubeflow has many."""
 _KUBEFLOW = "kubeflow"
 """Namespace of Kubeflow where it has many users."""
+_RANKS_ACCOUNT = "dcvae-trainer"
+_ROLE = "eks.amazonaws.com/role-arn"
 _OLDEST = (1, 31)
 _TIMEOUT = (5, 15)
 
@@ -53,7 +56,7 @@ def cluster(namespace: str | None = None) -> Iterator[Finding]:
     except (client.ApiException, HTTPError) as error:
         yield Finding("fail", "cluster", f"the API server does not answer: {message(error)}")
         return
-    for part in (_kinds, _objects, _rights):
+    for part in (_kinds, _objects, _identities, _rights):
         try:
             yield from part(api, where)
         except (client.ApiException, HTTPError) as error:
@@ -63,10 +66,18 @@ def cluster(namespace: str | None = None) -> Iterator[Finding]:
 def _server(api: Any) -> Finding:
     from kubernetes import client
 
-    found = client.VersionApi(api).get_code(_request_timeout=_TIMEOUT)
-    numbers = (int(found.major), int("".join(filter(str.isdigit, found.minor))))
+    try:
+        found = client.VersionApi(api).get_code(_request_timeout=_TIMEOUT)
+    except client.ApiException as error:
+        if error.status not in (403, 404):
+            raise
+        found = None
+    told = (found.major, found.minor) if found else ("", "")
+    numbers = [re.match(r"\d+", text or "") for text in told]
+    if not all(numbers):
+        return Finding("note", "cluster", "the server does not tell its version: 1.31 is needed")
     text = f"Kubernetes {found.git_version}"
-    if numbers < _OLDEST:
+    if tuple(int(number[0]) for number in numbers if number) < _OLDEST:
         return Finding("fail", "cluster", f"{text} is too old: 1.31 is needed")
     return Finding("ok", "cluster", text)
 
@@ -81,7 +92,7 @@ def _kinds(api: Any, where: str) -> Iterator[Finding]:
         ("trainer", GROUP, VERSION, PLURAL, True, "Kubeflow Trainer 2.3"),
         ("jobset", "jobset.x-k8s.io", "v1alpha2", "jobsets", True, "JobSet (a part of Trainer)"),
         ("pipelines", "argoproj.io", "v1alpha1", "workflows", True, "Kubeflow Pipelines 2.17"),
-        ("kueue", "kueue.x-k8s.io", "v1beta1", "localqueues", queued, "Kueue"),
+        ("kueue", "kueue.x-k8s.io", "v1beta2", "localqueues", queued, "Kueue"),
         ("metrics", "monitoring.coreos.com", "v1", "podmonitors", False, "a Prometheus operator"),
     )
     for subject, group, version, plural, needed, what in wanted:
@@ -136,6 +147,38 @@ def _objects(api: Any, where: str) -> Iterator[Finding]:
         else:
             level: Any = "fail" if needed else "note"
             yield Finding(level, subject, f"no {name} in {place}; {advice}")
+
+
+def _identities(api: Any, where: str) -> Iterator[Finding]:
+    """Without a Secret, the cloud gives identities: to the ranks and to the steps alike."""
+    from kubernetes import client
+
+    core = client.CoreV1Api(api)
+    try:
+        if _found(core.read_namespaced_secret, "dcvae-storage", where) is not None:
+            return
+        accounts = (_RANKS_ACCOUNT, _account(core, where))
+        roles = [_role(core, name, where) for name in accounts]
+    except client.ApiException as error:
+        if error.status != 403:
+            raise
+        return  # that one may not look is said already
+    if all(roles):
+        yield Finding("ok", "identity", f"{' and '.join(accounts)} have roles")
+    elif any(roles):
+        lacking, having = accounts if roles[1] else accounts[::-1]
+        yield Finding(
+            "fail",
+            "identity",
+            f"{lacking} in {where} has no role for the storage, and {having} has; annotate it with "
+            f"{_ROLE} (component irsa)",
+        )
+
+
+def _role(core: Any, account: str, where: str) -> str | None:
+    found = _found(core.read_namespaced_service_account, account, where)
+    annotations = (found.metadata.annotations or {}) if found and found.metadata else {}
+    return annotations.get(_ROLE)
 
 
 def _account(core: Any, where: str) -> str:

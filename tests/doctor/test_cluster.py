@@ -19,7 +19,7 @@ KINDS = {
     "jobset.x-k8s.io/v1alpha2": "jobsets",
     "argoproj.io/v1alpha1": "workflows",
     "monitoring.coreos.com/v1": "podmonitors",
-    "kueue.x-k8s.io/v1beta1": "localqueues",
+    "kueue.x-k8s.io/v1beta2": "localqueues",
 }
 
 
@@ -82,7 +82,7 @@ def test_what_is_missing_is_named(api: ApiServer, path: str, sentence: str) -> N
 
 
 def test_what_is_optional_is_noted(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in ("/apis/monitoring.coreos.com/v1", "/apis/kueue.x-k8s.io/v1beta1"):
+    for path in ("/apis/monitoring.coreos.com/v1", "/apis/kueue.x-k8s.io/v1beta2"):
         del api.objects[path]
     del api.objects[f"{CORE}/secrets/dcvae-storage"]
     assert not faults()
@@ -113,6 +113,33 @@ def test_a_users_namespace_of_a_kubeflow_for_many(api: ApiServer) -> None:
 
 def test_the_base_grants_what_is_asked_for() -> None:
     assert granted() == {str(right) for right in RIGHTS}
+
+
+@pytest.mark.parametrize("version", [None, {"major": "", "minor": "", "gitVersion": ""}])
+def test_a_server_that_does_not_tell_its_version_is_noted(
+    api: ApiServer, version: dict[str, str] | None
+) -> None:
+    if version is None:
+        del api.objects["/version/"]  # where only some may ask
+    else:
+        api.objects["/version/"] |= version
+    assert not faults()
+    (note,) = [each for each in cluster() if each.level == "note"]
+    assert note.text == "the server does not tell its version: 1.31 is needed"
+
+
+def test_identities_of_the_cloud_are_for_the_steps_too(api: ApiServer) -> None:
+    del api.objects[f"{CORE}/secrets/dcvae-storage"]
+    ranks = f"{CORE}/serviceaccounts/dcvae-trainer"
+    role = {"metadata": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"}}}
+    api.objects[ranks] = {}
+    assert not faults(), "another cloud's may be told in another way"
+    api.objects[ranks] = role
+    (fault,) = faults()
+    assert "identity: pipeline-runner in team has no role for the storage" in fault
+    api.objects[STEPS] = role
+    assert not faults()
+    assert any(each.subject == "identity" and each.level == "ok" for each in cluster())
 
 
 def test_an_old_a_silent_and_a_missing_cluster(

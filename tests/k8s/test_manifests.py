@@ -1,5 +1,6 @@
 """Every overlay and component renders, fits Kubernetes' schemas, and keeps our rules."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,16 +13,21 @@ import yaml
 from kfp import client
 
 from pipelines.graphs.line import COMPONENT
+from tests.crds import KINDS, KUBERNETES, faults
 
 K8S = Path(__file__).parent.parent.parent / "k8s"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
-NEEDS = {"spot": ["gpu"], "multi-user": ["pipelines"]}  # a component that builds on others
-CUSTOM = ("trainer.kubeflow.org", "kueue.x-k8s.io", "monitoring.coreos.com")
+# A component that builds on others.
+NEEDS = {
+    "spot": ["gpu"],
+    "multi-user": ["pipelines"],
+    "fixed-ids": ["pipelines"],
+    "openshift": ["monitoring"],
+}
+PROMETHEUS = "monitoring.coreos.com"
 STEP = ("app.kubernetes.io/component", COMPONENT)
-OUR_VERSION = "1.31"
-"""Lowest version of Kubernetes that we say we run on."""
 
 
 def render(folder: Path) -> list[dict[str, Any]]:
@@ -76,9 +82,10 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[s
 
 def test_kubernetes_knows_it(objects: list[dict[str, Any]]) -> None:
     for each in objects:
-        group = each["apiVersion"].partition("/")[0]
-        if group not in CUSTOM:
-            kubernetes_validate.validate(each, OUR_VERSION, strict=True)
+        if each["kind"] in KINDS:
+            assert not faults(each)
+        elif each["apiVersion"].partition("/")[0] != PROMETHEUS:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
 
 
 def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
@@ -87,7 +94,7 @@ def test_pods_are_restricted_and_sized(objects: list[dict[str, Any]]) -> None:
     for _, spec in found:
         own = spec["securityContext"]
         assert own["runAsNonRoot"] is True
-        assert own["runAsUser"] > 0
+        assert own.get("runAsUser", 1) > 0
         assert own["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
         assert spec["automountServiceAccountToken"] is False
@@ -129,6 +136,80 @@ def test_restarts_are_of_whole_sets(objects: list[dict[str, Any]]) -> None:
             assert job["template"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
+# What Kubernetes' Job controller says of a job that a rule of its podFailurePolicy has failed.
+EXIT_CODE = "Container node for pod team/a-node-0-0 failed with exit code {} matching FailJob rule"
+DISRUPTED = "Pod team/a-node-0-0 has condition DisruptionTarget matching FailJob rule at index 1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "action"),
+    [
+        ("PodFailurePolicy", EXIT_CODE.format(2) + " at index 0", "FailJobSet"),
+        ("PodFailurePolicy", DISRUPTED, "RestartJobSetAndIgnoreMaxRestarts"),
+        ("BackoffLimitExceeded", "Job has reached the specified backoff limit", "RestartJobSet"),
+    ],
+)
+def test_what_failed_decides_whether_a_set_is_made_anew(
+    objects: list[dict[str, Any]], reason: str, message: str, action: str
+) -> None:
+    for runtime in of(objects, "TrainingRuntime"):
+        policy = runtime["spec"]["template"]["spec"]["failurePolicy"]
+        assert policy["maxRestarts"] == 5, "also on nodes that are taken away"
+        found = [
+            rule["action"]
+            for rule in policy["rules"]
+            if reason in rule["onJobFailureReasons"]
+            and any(re.search(each, message) for each in rule["onJobFailureMessagePatterns"])
+        ]
+        assert [*found, "RestartJobSet"][0] == action
+
+
+def test_only_bad_input_and_lost_nodes_fail_a_job_by_rule(objects: list[dict[str, Any]]) -> None:
+    for runtime in of(objects, "TrainingRuntime"):
+        for job in runtime["spec"]["template"]["spec"]["replicatedJobs"]:
+            first, second = job["template"]["spec"]["podFailurePolicy"]["rules"]
+            assert first["onExitCodes"] == {
+                "containerName": "node",
+                "operator": "In",
+                "values": [2],
+            }
+            assert second["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+
+
+def test_no_mesh_stands_between(objects: list[dict[str, Any]]) -> None:
+    """Its proxy would break the ranks' rendezvous, and keep a Job from ever being complete."""
+    for metadata, _ in pods(objects):
+        assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+
+
+def test_names_are_found_wherever_they_are_served(objects: list[dict[str, Any]]) -> None:
+    """On the node itself with NodeLocal DNSCache, at another port on OpenShift."""
+    asking = {"dcvae-trainer", COMPONENT, "dcvae-pipelines"}
+    found: dict[str, set[tuple[int, str]]] = {}
+    for policy in of(objects, "NetworkPolicy"):
+        who = policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for rule in policy["spec"].get("egress", []):
+            if "to" not in rule:
+                ports = {(port["port"], port["protocol"]) for port in rule["ports"]}
+                found.setdefault(who, set()).update(ports)
+    wanted = {(port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")}
+    assert all(wanted <= ports for who, ports in found.items() if who in asking)
+
+
+def test_users_are_numbered_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    for name, numbered in (("pipelines", False), ("fixed-ids", True), ("openshift", False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for metadata, spec in pods(render(compose(folder, name))):
+            assert ("runAsUser" in spec["securityContext"]) == numbered, metadata
+    folder = tmp_path / "monitoring"
+    folder.mkdir()
+    (gateway,) = of(render(compose(folder, "monitoring")), "Deployment")
+    assert gateway["spec"]["template"]["spec"]["securityContext"]["runAsUser"] == 65534
+    dockerfile = (K8S.parent / "Dockerfile").read_text()
+    assert "USER 10001:10001" in dockerfile, "a number, so that it is known not to be root"
+
+
 def test_rights_are_named_one_by_one(objects: list[dict[str, Any]]) -> None:
     assert not list(of(objects, "ClusterRole"))
     for role in of(objects, "Role"):
@@ -165,7 +246,7 @@ def test_steps_are_behind_one_too_and_reach_what_they_need(objects: list[dict[st
     assert not any("ingress" in policy for policy in policies), "nothing comes in"
     rules = [rule for policy in policies for rule in policy.get("egress", [])]
     open_ports = {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]}
-    assert open_ports == {443, 6443, 8443, 80}, "the API server, buckets and data sets"
+    assert open_ports == {53, 5353, 443, 6443, 8443, 80}, "names, API server, buckets, data sets"
     services = {
         tuple(peer["podSelector"]["matchLabels"].values()): {port["port"] for port in rule["ports"]}
         for rule in rules
