@@ -1,0 +1,59 @@
+"""The part of requirements.lock that the image needs: ``python image_lock.py [WITHOUT] > lock``.
+
+What only tests and linters need stays out: a package is kept if the project names it elsewhere than
+in the extras ``test`` and ``lint``, or if one that is kept requires it, which the lock says behind
+each. WITHOUT is a pattern of names that come from somewhere else.
+"""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+DEVELOPERS = ("test", "lint")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def named(project: dict) -> set[str]:
+    """The packages that ``project`` names for those who run it."""
+    extras = project["optional-dependencies"]
+    found = [*project["dependencies"]]
+    for name in extras.keys() - set(DEVELOPERS):
+        found += extras[name]
+    return {normal(_NAME.match(each)[0]) for each in found} - {project["name"]}
+
+
+def normal(name: str) -> str:
+    """One spelling of a package's name, as the lock has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def blocks(lock: str) -> dict[str, str]:
+    """Each package's lines of the lock, by name."""
+    parts = re.split(r"^(?=[a-z0-9][\w.-]*==)", lock, flags=re.MULTILINE)
+    return {part.partition("==")[0]: part for part in parts[1:]}
+
+
+def needed(lock: dict[str, str], roots: set[str]) -> set[str]:
+    """``roots`` and whatever they require, directly or not."""
+    requirers = {
+        name: set(re.findall(r"^    #(?: via|  ) +([\w.-]+)", part, re.MULTILINE))
+        for name, part in lock.items()
+    }
+    found = roots & lock.keys()
+    while more := {name for name in lock.keys() - found if requirers[name] & found}:
+        found |= more
+    return found
+
+
+def main(without: str) -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    lock = blocks(Path("requirements.lock").read_text())
+    kept = needed(lock, named(project))
+    for name, part in lock.items():
+        if name in kept and not (without and re.match(without, name)):
+            print(part, end="")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")
