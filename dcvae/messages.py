@@ -23,6 +23,8 @@ class Progress:
     """Real images of the whole schedule."""
     values: Mapping[str, float | str] = field(default_factory=dict)
     """What else is worth showing: resolution, losses, images per second."""
+    seconds_left: float | None = None
+    """Until the end of the schedule, each phase weighed by what it costs; none: not known."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,11 @@ class Failure:
     """When, in seconds since 1970: the earliest failure is the cause, others follow from it."""
 
 
-def progress(images: int, total: int, values: Mapping[str, float | str]) -> None:
+def progress(
+    images: int, total: int, values: Mapping[str, float | str], seconds_left: float | None = None
+) -> None:
     """Say how far this training is (rank 0 only)."""
-    emit(Progress(images, total, values))
+    emit(Progress(images, total, values, seconds_left))
 
 
 def emit(message: Progress | Notice | Failure) -> None:

@@ -38,23 +38,34 @@ class Lines:
         self._began = (0.0, 0)
         self._told = (0.0, -1)
 
-    def __call__(self, done: int, total: int | None, what: str, detail: str = "") -> None:
+    def __call__(
+        self,
+        done: int,
+        total: int | None,
+        what: str,
+        detail: str = "",
+        seconds_left: float | None = None,
+    ) -> None:
+        """Tell it, with ``seconds_left`` or, without, what the pace so far makes of the rest."""
         now = time.monotonic()
         if what != self._what:
             self._what, self._began, self._told = what, (now, done), (0.0, -1)
         due = now - self._told[0] >= self._interval or done == total
         if due and done != self._told[1]:
             self._told = (now, done)
-            line = f"{what}: {describe(done, total)}{self._left(now, done, total)}"
+            line = f"{what}: {describe(done, total)}{self._left(now, done, total, seconds_left)}"
             text = printable(f"{line}  {detail}".rstrip())
             with suppress(OSError):  # a full disk behind the log must not end the work
                 print(text, file=self._out or sys.stdout, flush=True)
 
     def training(self, progress: Progress) -> None:
         """Tell what rank 0 of a training says."""
-        self(progress.images, progress.total, "training images", training_text(progress.values))
+        text = training_text(progress.values)
+        self(progress.images, progress.total, "training images", text, progress.seconds_left)
 
-    def _left(self, now: float, done: int, total: int | None) -> str:
+    def _left(self, now: float, done: int, total: int | None, known: float | None) -> str:
+        if known is not None:
+            return f", {duration(known)} left" if total and done < total else ""
         seconds, before = now - self._began[0], done - self._began[1]
         if total is None or done >= total or seconds < 1 or before <= 0:
             return ""

@@ -52,13 +52,23 @@ def test_a_log_has_the_time_that_is_left() -> None:
     assert re.fullmatch(r"training images: 2,000 of 101,000 \(1 %\), 2 min left  .*", second)
 
 
+def test_what_a_training_says_of_the_time_goes_before_the_pace_so_far() -> None:
+    out = io.StringIO()
+    lines = Lines(interval=0, out=out)
+    lines.training(Progress(1_000, 101_000, VALUES, seconds_left=2_700))
+    lines.training(Progress(101_000, 101_000, VALUES, seconds_left=0))
+    first, last = out.getvalue().splitlines()
+    assert first == f"training images: 1,000 of 101,000 (0 %), 45 min left  {TEXT}"
+    assert last == f"training images: 101,000 of 101,000 (100 %)  {TEXT}"
+
+
 def test_a_narrow_terminal_shows_all_of_it() -> None:
     """A real terminal of 80 columns, on which nothing may be cut."""
     script = (
         "from dcvae.cli.show import training_shown\n"
         "from dcvae.messages import Progress\n"
-        "with training_shown() as show:\n"
-        f"    show(Progress(1000, 4000, {VALUES}))\n"
+        "with training_shown('') as show:\n"
+        f"    show(Progress(1000, 4000, {VALUES}, 2700))\n"
     )
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": "80", "LINES": "30", "TERM": "xterm"}
@@ -66,5 +76,5 @@ def test_a_narrow_terminal_shows_all_of_it() -> None:
     os.close(theirs)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(ours, 100_000).decode())
     os.close(ours)
-    assert "1000/4000" in shown
+    assert "1000/4000 45 min left" in shown
     assert TEXT in " ".join(shown.split())

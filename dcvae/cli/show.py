@@ -13,7 +13,7 @@ import typer
 
 from dcvae import messages
 from dcvae.errors import UserError
-from dcvae.progress import Lines, OnProgress, training_text
+from dcvae.progress import Lines, OnProgress, duration, training_text
 from dcvae.terminal import printable
 
 if TYPE_CHECKING:
@@ -73,14 +73,19 @@ def progress_shown(stopped: str) -> Iterator[OnProgress]:
     ``stopped`` is said when Ctrl-C or SIGTERM ends the block: what is safe, and how to go on.
     """
     with _stop_told(stopped), _shown() as tell:
-        yield lambda done, total, what: tell(done, total, what, "")
+        yield lambda done, total, what: tell(done, total, what, "", None)
 
 
 @contextmanager
 def training_shown(stopped: str) -> Iterator[Callable[[messages.Progress], None]]:
     """The same for what rank 0 of a training says."""
     with _stop_told(stopped), _shown() as tell:
-        yield lambda p: tell(p.images, p.total, "training images", training_text(p.values))
+
+        def show(said: messages.Progress) -> None:
+            text = training_text(said.values)
+            tell(said.images, said.total, "training images", text, said.seconds_left)
+
+        yield show
 
 
 @contextmanager
@@ -94,17 +99,18 @@ def _stop_told(stopped: str) -> Iterator[None]:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[int, int | None, str, str], None]]:
+def _shown() -> Iterator[Callable[[int, int | None, str, str, float | None], None]]:
     if not sys.stderr.isatty():
         yield Lines(out=sys.stderr)
         return
     with _bars() as bars:
         tasks: dict[str, int] = {}
 
-        def tell(done: int, total: int | None, what: str, detail: str) -> None:
+        def tell(done: int, total: int | None, what: str, detail: str, left: float | None) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(printable(what), total=total, detail=detail)
-            bars.update(bars.task_ids[tasks[what]], completed=done, total=total, detail=detail)
+                tasks[what] = bars.add_task(printable(what), total=total)
+            task = bars.task_ids[tasks[what]]
+            bars.update(task, completed=done, total=total, detail=detail, left=left)
 
         yield tell
 
@@ -116,23 +122,33 @@ def _bars() -> "Progress":
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
     from rich.text import Text
 
+    class Left(TimeRemainingColumn):
+        """What is told of the time that is left, before what the bar makes of it."""
+
+        def render(self, task: Task) -> Text:
+            left = task.fields.get("left")
+            if left is None or task.finished:
+                return super().render(task)
+            return Text(f"{duration(left)} left", style="progress.remaining")
+
     class Bars(Progress):
         def get_renderables(self) -> Iterator[RenderableType]:
             for task in self.tasks:
                 yield self.make_tasks_table([task])
-                if task.fields["detail"]:
+                if task.fields.get("detail"):
                     yield Text(f"  {printable(task.fields['detail'])}")
 
     return Bars(
         TextColumn("{task.description}", markup=False),  # names may hold brackets
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        Left(),
         console=Console(stderr=True, highlight=False),
         speed_estimate_period=_HOUR,
     )

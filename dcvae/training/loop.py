@@ -18,6 +18,7 @@ from dcvae.streaming.cache import ShardCache
 from dcvae.streaming.stream import Batch, Stream, read_split
 from dcvae.training import checkpoint, engines, ranks
 from dcvae.training.inputs import to_model
+from dcvae.training.pace import Pace, pace_of
 from dcvae.training.profiling import Profiler
 from dcvae.training.randomness import Rows
 from dcvae.training.samples import INPUTS, sheets
@@ -73,7 +74,7 @@ class Training:
         self.telemetry = Telemetry(config.training.total_images, config.training.metrics_port)
         self.profiler = Profiler(config.training, folder.profiles)
         self._build(checkpoint.latest_checkpoint(folder.checkpoints))
-        self.telemetry.begin(self.images)
+        self.telemetry.begin(self.images, self._pace())
 
     def run(self) -> None:
         """Step through the schedule from where the run stands; write what is due on the way."""
@@ -110,6 +111,12 @@ class Training:
         if saved is not None:
             checkpoint.restore(saved, self.engines)
         self.step = TrainingStep(config, self.networks, self.engines)
+
+    def _pace(self) -> Pace | None:
+        """What rank 0 tells the time that is left by."""
+        if ranks.rank() != 0:
+            return None
+        return pace_of(self.networks.averaged, self.config, ranks.world_size())
 
     def __enter__(self) -> "Training":
         self._handler = signal.signal(signal.SIGTERM, self._ask_stop)

@@ -13,6 +13,7 @@ from torch import Tensor
 from dcvae import messages
 from dcvae.errors import UserError
 from dcvae.training import ranks
+from dcvae.training.pace import Pace
 from dcvae.training.schedule import Stage
 
 IMAGES = Counter("dcvae_images", "Real images this rank's run has shown to the model.")
@@ -26,6 +27,7 @@ STEP_SECONDS = Histogram(
 DATA_WAIT_SECONDS = Counter("dcvae_data_wait_seconds", "Time spent waiting for images.")
 RESOLUTION = Gauge("dcvae_resolution_pixels", "Side of the images at work.")
 FADE = Gauge("dcvae_fade_ratio", "Weight of the newest resolution.")
+SECONDS_LEFT = Gauge("dcvae_remaining_seconds", "Time to the end of the schedule, on rank 0.")
 CHECKPOINT_SECONDS = Gauge("dcvae_checkpoint_seconds", "Time the last checkpoint took.")
 CHECKPOINT_BYTES = Gauge("dcvae_checkpoint_bytes", "Size of the last checkpoint.")
 CHECKPOINT_TIME = Gauge("dcvae_checkpoint_timestamp_seconds", "When the last checkpoint was made.")
@@ -44,11 +46,13 @@ class Telemetry:
         self.records: list[tuple[int, dict[str, Tensor]]] = []
         self.flushed = (time.monotonic(), 0)
         self.waited = 0.0
+        self.pace: Pace | None = None
         if metrics_port is not None:
             _serve(metrics_port)
 
-    def begin(self, images: int) -> None:
-        """The run starts, or goes on, after ``images`` images."""
+    def begin(self, images: int, pace: Pace | None = None) -> None:
+        """The run starts, or goes on, after ``images`` images, at a ``pace`` to be measured."""
+        self.pace = pace
         self.flushed = (time.monotonic(), images)
 
     def has_other_terms(self, terms: dict[str, Tensor]) -> bool:
@@ -89,6 +93,8 @@ class Telemetry:
             "data_wait_seconds": self.waited,
         }
         self.records, self.flushed, self.waited = [], (now, images), 0.0
+        if self.pace:
+            self.pace.add(stage.index, images - images_before, seconds)
         self._show(record, names, seconds)
         return record
 
@@ -131,7 +137,10 @@ class Telemetry:
             shown = dict(record)
             images, waited = int(shown.pop("images")), shown.pop("data_wait_seconds")
             shown["data_wait_ratio"] = waited / max(seconds, 1e-9)
-            messages.progress(images, self.total_images, shown)
+            left = self.pace.seconds_left(images) if self.pace else None
+            if left is not None:
+                SECONDS_LEFT.set(left)
+            messages.progress(images, self.total_images, shown, left)
 
 
 def _spell(value: float) -> str:

@@ -26,7 +26,8 @@ def train_and_save(settings: list[str], folder: str, first: int, last: int) -> d
     saved = checkpoint.latest_checkpoint(open_storage(folder))
     if saved:
         networks.load_state_dict(saved.networks)
-        networks.autoencoder.resolution = 8
+        before = stage_at(chosen.training.phases, saved.state["images"] - 16)
+        networks.autoencoder.resolution = before.phase.resolution
     engines = build(networks.trained, chosen.training)
     if saved:
         checkpoint.restore(saved, engines)
