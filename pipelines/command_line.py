@@ -1,6 +1,7 @@
 """The command line of every pipeline file: compile it, run it here, submit it, schedule it."""
 
 import argparse
+import errno
 import json
 import sys
 import warnings
@@ -13,6 +14,7 @@ from typing import Any, Never
 from dcvae.errors import UserError
 from pipelines import form
 
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _KINDS = {
     "STRING": str,
     "NUMBER_INTEGER": int,
@@ -36,6 +38,15 @@ def main(
         raise SystemExit(_run(pipeline, arguments, small))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        print(
+            f"error: {error.filename} cannot be written ({error.strerror}): run it from a folder "
+            "that can be, or name the package with --output",
+            file=sys.stderr,
+        )
         raise SystemExit(2) from None
 
 

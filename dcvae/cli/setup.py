@@ -39,6 +39,7 @@ def doctor(
     from dcvae import doctor as checks
 
     findings = [*checks.machine(), *(checks.storage(storage) if storage else [])]
+    findings += checks.catalogue()
     if cluster:
         findings += checks.cluster(namespace)
     if as_json:

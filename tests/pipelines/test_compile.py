@@ -288,6 +288,17 @@ def test_bad_arguments_are_refused_in_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("mode", ["--local", "--compile"])
+def test_a_folder_that_cannot_be_written_is_told(mode: str) -> None:
+    file = ROOT / "pipelines" / "digits.py"
+    done = subprocess.run(
+        [sys.executable, str(file), mode], cwd="/sys", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "cannot be written (Operation not permitted): run it from a folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_importing_a_pipeline_only_defines_it(name: str) -> None:
     pipeline = getattr(import_module(f"pipelines.{name}"), name)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dcvae import doctor
 from dcvae.errors import UserError
 from dcvae.promotion import register
 from dcvae.registry import open_catalogue, promote, resolve
@@ -128,3 +129,14 @@ def test_a_server_that_is_not_there(
     monkeypatch.delenv("KF_PIPELINES_SA_TOKEN_PATH")
     with pytest.raises(UserError, match="wants a token"):
         open_catalogue()
+
+
+def test_the_doctor_asks_it(server: ModelRegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = doctor.catalogue()
+    assert found.level == "ok"
+    assert found.text == f"Kubeflow Model Registry answers at {server.address}"
+    monkeypatch.setenv("DCVAE_REGISTRY_ADDRESS", "http://127.0.0.1:9")
+    (found,) = doctor.catalogue()
+    assert found.level == "fail"
+    monkeypatch.delenv("DCVAE_REGISTRY")
+    assert not list(doctor.catalogue())
