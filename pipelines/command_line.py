@@ -89,7 +89,7 @@ def _on_cluster(pipeline: Any, values: dict[str, object], options: argparse.Name
     if not options.wait:
         return 0
     try:
-        return submit.wait(server, run)
+        return submit.wait(server, run, pipeline)
     except KeyboardInterrupt:
         print("\nNo longer watched; the run goes on.", file=sys.stderr)
         return 130

@@ -33,12 +33,13 @@ def submit(
     return str(run.run_id)
 
 
-def wait(server: Kubeflow, run: str, poll: float = 10.0) -> int:
-    """Follow a run to its end, telling each step; 0 if it succeeded, else 1.
+def wait(server: Kubeflow, run: str, pipeline: Any, poll: float = 10.0) -> int:
+    """Follow a run of ``pipeline`` to its end, telling each step; 0 if it succeeded, else 1.
 
     Interrupting this does not stop the run.
     """
     told: dict[str, str] = {}
+    titles = _titles(pipeline)
     state, answered = "", time.monotonic()
     while state not in _ENDED:
         try:
@@ -49,7 +50,7 @@ def wait(server: Kubeflow, run: str, poll: float = 10.0) -> int:
                 raise
         else:
             state, answered = str(found.state), time.monotonic()
-            _tell_steps(found, told)
+            _tell_steps(found, titles, told)
         if state not in _ENDED:
             time.sleep(poll)
     print(f"run {state.lower()}")
@@ -126,13 +127,33 @@ def _written(package: Package, folder: str) -> Path:
     return file
 
 
-def _tell_steps(run: Any, told: dict[str, str]) -> None:
-    """Print each step whose state has changed; KFP's own drivers and executors are not steps."""
+def _titles(pipeline: Any) -> dict[str, str]:
+    """What a run may call each step of the pipeline → its title for people."""
+    spec = pipeline.pipeline_spec
+    steps = [
+        (name, task.task_info.name)
+        for part in (spec.root, *spec.components.values())
+        for name, task in part.dag.tasks.items()
+        if not spec.components[task.component_ref.name].HasField("dag")  # a loop
+    ]
+    return {called: title for name, title in steps for called in (name, title)}
+
+
+def _tell_steps(run: Any, titles: dict[str, str], told: dict[str, str]) -> None:
+    """Print each step whose state has changed; Kubeflow's own nodes are not steps.
+
+    A step that may be tried again is a node with one for each try below it: "train" with
+    "train(0)". The first says no more than the step itself; a later one is news.
+    """
     details = run.run_details.task_details if run.run_details else None
     for task in details or []:
-        title, state = str(task.display_name), str(task.state)
-        if title in ("root", "executor", "None") or title.endswith("driver") or state == "None":
+        name, _, rest = str(task.display_name).partition("(")
+        number = rest.removesuffix(")") if rest.removesuffix(")").isdigit() else ""
+        name = name if number else str(task.display_name)
+        title, state = titles.get(name), str(task.state)
+        if title is None or number == "0" or state == "None":
             continue
         if told.get(task.task_id) != state:  # by id: the parts of a loop have one title
             told[task.task_id] = state
-            print(f"{datetime.now():%H:%M:%S}  {title}: {state.lower()}", flush=True)
+            attempt = f", try {int(number) + 1}" if number else ""
+            print(f"{datetime.now():%H:%M:%S}  {title}{attempt}: {state.lower()}", flush=True)

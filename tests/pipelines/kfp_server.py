@@ -47,6 +47,41 @@ class KfpServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def trigger(self, schedule: dict[str, Any]) -> dict[str, Any] | None:
+        """What the scheduler does when a schedule's time has come: its run, which has no name.
+
+        None while as many of its runs are at work as it may have.
+        """
+        mine = [run for run in self.runs if run.get("recurring_run_id") == _id_of(schedule)]
+        busy = [run for run in mine if run["state"] in ("PENDING", "RUNNING")]
+        if schedule["mode"] != "ENABLE" or len(busy) >= int(schedule["max_concurrency"]):
+            return None
+        kept = ("experiment_id", "pipeline_spec", "runtime_config")
+        run = {name: schedule[name] for name in kept if name in schedule}
+        return self._add(
+            self.runs, "run", {**run, "recurring_run_id": _id_of(schedule), "state": "PENDING"}
+        )[1]
+
+    def report(self, run: dict[str, Any], **states: str) -> None:
+        """What the workflow engine tells of a run: tasks by name, each try of one below it.
+
+        Every task is wrapped for its tries, with its driver beside it.
+        """
+        nodes = [("root", "RUNNING"), ("root-driver", "SUCCEEDED")]
+        for name, state in states.items():
+            task, _, tries = name.replace("_", "-").partition("--")
+            nodes.append((f"{task}-driver", "SUCCEEDED"))
+            nodes.append((task, state))
+            for number in range(int(tries or 1)):
+                last = number == int(tries or 1) - 1
+                nodes += [(f"{task}({number})", state if last else "FAILED"), ("executor", state)]
+        run["run_details"] = {
+            "task_details": [
+                {"task_id": str(number), "display_name": name, "state": state}
+                for number, (name, state) in enumerate(nodes)
+            ]
+        }
+
     def serve(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, Any]]:
@@ -191,6 +226,10 @@ class KfpServer:
                 pass
 
         return Handler
+
+
+def _id_of(schedule: dict[str, Any]) -> str:
+    return str(schedule["recurring_run_id"])
 
 
 def _refusal(schedule: dict[str, Any]) -> str:

@@ -93,21 +93,13 @@ def test_waiting_tells_the_steps_and_ends_as_the_run(
     kubeflow = Kubeflow(server.host)
     identity = submit(kubeflow, digits, {}, "experiment", None)
     (made,) = server.runs
-    titles = ("root", "root-driver", "Train", "executor", "Cut a part", "Cut a part")
-    made["run_details"] = {
-        "task_details": [
-            {"task_id": str(number), "display_name": title, "state": "SUCCEEDED"}
-            for number, title in enumerate(titles)
-        ]
-    }
+    server.report(made, cut_images="SUCCEEDED", train__2="RUNNING", shard="SUCCEEDED")
     server.answers = [503]  # once, the server does not answer
     made["state"] = state
-    assert wait(kubeflow, identity, poll=0.1) == code
+    assert wait(kubeflow, identity, digits, poll=0.1) == code
     output = capfd.readouterr().out
-    assert "Train: succeeded" in output
-    assert output.count("Cut a part: succeeded") == 2
-    assert "driver" not in output
-    assert "executor" not in output
+    said = [line.split("  ")[1] for line in output.splitlines() if "  " in line]
+    assert said == ["Train: running", "Train, try 2: running", "Cut images into shards: succeeded"]
     assert output.splitlines()[-1] == f"run {state.lower()}"
 
 
@@ -144,6 +136,22 @@ def test_the_same_schedule_again_changes_nothing_and_another_replaces_it(
     assert len(server.schedules) == 2, "another name, another schedule"
     assert run(server, "--schedule", "0 4 * * *", "--name", "DAILY")[0] == 0
     assert len(server.schedules) == 3, "upper case is another name"
+
+
+def test_a_schedules_runs_have_no_name_and_come_one_at_a_time(
+    server: KfpServer, run: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(server, "--schedule", "0 3 * * 0")
+    (schedule,) = server.schedules
+    made = server.trigger(schedule)
+    assert made is not None
+    assert "display_name" not in made
+    assert server.trigger(schedule) is None, "the next one waits"
+    server.report(made, register="SUCCEEDED")
+    made["state"] = "SUCCEEDED"
+    assert wait(Kubeflow(server.host), made["run_id"], digits, poll=0.1) == 0
+    assert "Register, and judge against the champion: succeeded" in capfd.readouterr().out
+    assert server.trigger(schedule) is not None
 
 
 def test_left_overs_of_an_interrupted_replacement_are_removed(server: KfpServer, run: Run) -> None:
