@@ -143,7 +143,7 @@ class _Found:
         assert labels is not None
         if labels.empty:
             return
-        if not any(labels.find(p, self.layout.wrapper) is not None for p in self._paths()):
+        if not sum(labels.find(p, self.layout.wrapper) is not None for p in self._paths()):
             count, example = labels.unused()
             raise UserError(
                 f"{labels.uri} has {count:,} labels, such as that of {example}, but of no image of "
