@@ -12,6 +12,8 @@ from dcvae.storage.base import ObjectInfo
 from dcvae.storage.retry import WrongAnswer, part_of, transient
 from dcvae.storage.s3_client import code_of, connection, explain
 
+_NEAR = 1 << 20  # bytes that are read away rather than connecting again
+
 
 class S3Stream(io.RawIOBase):
     """Reads one object, reconnecting at the present byte after a fault.
@@ -35,10 +37,19 @@ class S3Stream(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         target = max(0, base + offset)
-        if target != self._position:
-            self._drop()
+        self._skip(target - self._position)
         self._position = target
         return target
+
+    def _skip(self, count: int) -> None:
+        """Go on by ``count`` bytes: a little forward by reading, else by another connection."""
+        while self._body is not None and 0 < count <= _NEAR:
+            chunk = self._more(count)
+            if not chunk:
+                break
+            count -= len(chunk)
+        if count:
+            self._drop()
 
     def tell(self) -> int:
         return self._position

@@ -39,6 +39,14 @@ def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
         return open_published(uri, rest)
     if kind == "idx":
         return Idx(uri, existing(local_path(rest)))
+    if kind == "webdataset":
+        from dcvae.sharding.sources.tars import open_tars  # imports webdataset
+
+        return open_tars(uri, rest, hints)
+    if kind == "parquet":
+        from dcvae.sharding.sources.tables import open_tables  # imports webdataset
+
+        return open_tables(uri, rest, hints)
     if kind == "sklearn":
         raise UserError(f"{uri} is no known source: sklearn:digits is the only one of its kind")
     return _of_files(uri, hints)
