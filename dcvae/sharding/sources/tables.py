@@ -24,7 +24,7 @@ _LABEL_ROWS = 65536
 
 
 def open_tables(uri: str, pattern: str, hints: Hints) -> "Tables":
-    """The source of the Parquet files that ``pattern`` names: files, with brace ranges, or a folder.
+    """The source of the Parquet files that ``pattern`` names: with brace ranges, or a folder.
 
     Raises:
         UserError: there are none, they have no images, or pyarrow is not there.
