@@ -3,6 +3,7 @@
 #   k8s/minikube.sh up     bring up what is missing and run the pipeline
 #   k8s/minikube.sh down   remove the cluster with everything in it
 # Every step looks first, says what it found, and acts only on what is missing: run it again at will.
+# It takes six processors, 12 GB of memory and 60 GB of disk, on amd64: Kubeflow has no other images.
 # MINIKUBE_CPUS, MINIKUBE_MEMORY, MINIKUBE_DISK and MINIKUBE_DRIVER choose the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,6 +31,20 @@ programs() {
   done
   docker info > /dev/null 2>&1 || fail "docker does not answer: start it, or join its group"
   say programs "minikube, kubectl and docker are here"
+}
+
+# That the machine can carry it is said before anything is made.
+machine() {
+  local system minor processors
+  system=$(uname -m)
+  [[ $system == x86_64 ]] || fail "this machine is $system: Kubeflow Pipelines has images for amd64 alone"
+  minor=$(kubectl version --client --output json | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p' | head -n 1)
+  [[ ${minor:-0} -ge 27 ]] || fail "kubectl 1.${minor:-?} is too old: 1.27 can apply what Kubeflow has"
+  processors=$(nproc)
+  local wanted=${MINIKUBE_CPUS:-6}
+  [[ $processors -ge $wanted ]] || fail \
+    "this machine has $processors processors and the cluster takes $wanted: set MINIKUBE_CPUS (4 at least)"
+  say machine "the cluster takes $wanted processors, ${MINIKUBE_MEMORY:-12g} of memory, ${MINIKUBE_DISK:-60g} of disk"
 }
 
 exists() { minikube profile list --output json 2> /dev/null | grep -q "\"Name\":\"$PROFILE\""; }
@@ -77,7 +92,7 @@ kubeflow_trainer() {
 
 image() {
   say image "building $IMAGE (unchanged layers are not built again)"
-  docker build --quiet --tag "$IMAGE" ${TORCH_INDEX:+--build-arg "TORCH_INDEX=$TORCH_INDEX"} .
+  docker build --tag "$IMAGE" ${TORCH_INDEX:+--build-arg "TORCH_INDEX=$TORCH_INDEX"} .
   local id
   id=$(docker image inspect --format '{{.Id}}' "$IMAGE")
   if minikube image ls --profile "$PROFILE" --format json | grep -q "${id#sha256:}"; then
@@ -112,18 +127,34 @@ ours() {
   "$PYTHON" -m dcvae doctor --cluster --namespace kubeflow
 }
 
+# Keeps the UI at $PORT: the connection ends with the pod behind it, and now and then by itself.
+forwarding() {
+  local child
+  trap 'kill "${child:-}" 2> /dev/null; exit' TERM
+  while true; do
+    # Not through kube, whose shell would be killed in its stead.
+    kubectl --context "$PROFILE" port-forward --namespace kubeflow svc/ml-pipeline-ui "$PORT:80" \
+      > /dev/null 2>&1 &
+    child=$!
+    wait "$child" || true
+    sleep 1
+  done
+}
+
 run() {
-  # Not through kube, whose shell would be killed in its stead.
-  kubectl --context "$PROFILE" port-forward --namespace kubeflow svc/ml-pipeline-ui "$PORT:80" \
-    > /dev/null &
+  local health=http://localhost:$PORT/apis/v2beta1/healthz
+  curl --silent --fail --output /dev/null "$health" \
+    && fail "port $PORT is in use: set DCVAE_UI_PORT"
+  forwarding &
   local forward=$!
   # shellcheck disable=SC2064  # this process, not a later one
   trap "kill $forward 2> /dev/null" EXIT
+  local answered=""
   for _ in $(seq 60); do
-    curl --silent --fail --output /dev/null "http://localhost:$PORT/apis/v2beta1/healthz" && break
-    kill -0 "$forward" 2> /dev/null || fail "port $PORT cannot be used: set DCVAE_UI_PORT"
+    curl --silent --fail --output /dev/null "$health" && { answered=yes; break; }
     sleep 1
   done
+  [[ -n $answered ]] || fail "Kubeflow's UI does not answer at port $PORT: set DCVAE_UI_PORT"
   say run "the digits pipeline"
   "$PYTHON" pipelines/digits.py --submit --wait --host "http://localhost:$PORT" \
     --set storage=s3://mlpipeline/dcvae
@@ -134,7 +165,8 @@ run() {
 case "${1:-}" in
   up)
     [[ -x $PYTHON ]] || fail "there is no $PYTHON: make environment"
-    programs curl
+    programs curl git
+    machine
     cluster
     # The doctor asks the cluster that kubectl's configuration names.
     kubectl config use-context "$PROFILE" > /dev/null

@@ -9,7 +9,7 @@ import pytest
 
 from tests.k8s.test_manifests import K8S
 
-# One program under four names. It notes its arguments, and answers as a machine would on which
+# One program under all names. It notes its arguments, and answers as a machine would on which
 # the files in $HAS exist.
 PROGRAM = """#!/bin/bash
 name=${0##*/}
@@ -25,7 +25,13 @@ case "$name $*" in
   *"get secret"*dcvae-storage*) has secret && echo secret/dcvae-storage ;;
   *"get secret"*) echo AWS_ACCESS_KEY_ID=top-secret ;;
   *"create secret"*) grep -q top-secret && touch "$HAS/given" ;;
-  *port-forward*) exec sleep 60 ;;
+  *port-forward*) has dropping && exit; exec sleep 60 ;;
+  "kubectl version"*) echo '{"clientVersion": {"major": "1", "minor": "'$(cat "$HAS/minor")'+"}}' ;;
+  "curl "*) grep -q port-forward "$NOTES"; exit ;;
+  "uname "*) cat "$HAS/system" ;;
+  "nproc "*) cat "$HAS/processors" ;;
+  "python "*digits.py*)
+    while has dropping && [[ $(grep -c port-forward "$NOTES") -lt 2 ]]; do sleep 0.1; done ;;
 esac
 true
 """
@@ -36,10 +42,12 @@ ALL = ("running", "cluster", "image", "pipelines", "trainer", "secret")
 def machine(tmp_path: Path) -> Path:
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("minikube", "kubectl", "docker", "curl", "python"):
+    for name in ("minikube", "kubectl", "docker", "curl", "git", "python", "uname", "nproc"):
         (programs / name).write_text(PROGRAM)
         (programs / name).chmod(0o755)
     (tmp_path / "has").mkdir()
+    for name, what in (("minor", "34"), ("system", "x86_64"), ("processors", "8")):
+        (tmp_path / "has" / name).write_text(what)
     return tmp_path
 
 
@@ -119,3 +127,33 @@ def test_a_missing_program_is_named(machine: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "error: minikube is needed and is not on the PATH\n"
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "sentence"),
+    [
+        ("minor", "26", "kubectl 1.26 is too old"),
+        ("system", "aarch64", "this machine is aarch64: Kubeflow Pipelines has images for amd64"),
+        ("processors", "2", "this machine has 2 processors and the cluster takes 6"),
+    ],
+)
+def test_a_machine_that_cannot_carry_it_is_told_before_anything_is_made(
+    machine: Path, name: str, what: str, sentence: str
+) -> None:
+    (machine / "has" / name).write_text(what)
+    done, asked = script(machine, "up")
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "minikube start" not in asked
+
+
+def test_what_it_takes_and_how_the_image_is_built_is_shown(machine: Path) -> None:
+    done, asked = script(machine, "up", *ALL)
+    assert "6 processors, 12g of memory, 60g of disk" in done.stdout
+    assert "docker build --tag" in asked, "with its progress"
+
+
+def test_a_connection_that_drops_is_made_again(machine: Path) -> None:
+    done, asked = script(machine, "up", *ALL, "dropping")
+    assert done.returncode == 0, done.stderr
+    assert asked.count("port-forward") >= 2
