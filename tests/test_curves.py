@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dcvae.curves import Curves
 from dcvae.storage import open_storage
+from dcvae.storage.embedded import EmbeddedS3
 
 LINES = [
     {"images": images, "resolution": 8, "fade": 1.0, "kl": images / 7, "accuracy_low": 0.5}
@@ -72,3 +73,20 @@ def test_what_cannot_be_read_is_made_again_from_the_metrics(tmp_path: Path, dama
     again.resume(96, LINES)
     again.write()
     assert [step for step, _ in points(read(tmp_path), "loss/kl")] == [32, 64, 96]
+
+
+def test_a_bucket_is_read_as_it_is(
+    s3: EmbeddedS3, s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``S3_ENDPOINT=… tensorboard --load_fast=false --logdir s3://…`` reads it."""
+    curves = Curves(open_storage(s3_uri))
+    for line in LINES:
+        curves.add(line)
+    curves.write()
+    again = Curves(open_storage(s3_uri))
+    again.resume(64, LINES[:2])
+    again.add(LINES[2])
+    again.write()
+    monkeypatch.setenv("S3_ENDPOINT", s3.environment()["AWS_ENDPOINT_URL"])
+    reader = EventAccumulator(s3_uri).Reload()
+    assert [step for step, _ in points(reader, "loss/kl")] == [32, 64, 96]
