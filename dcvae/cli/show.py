@@ -156,6 +156,8 @@ def _bars() -> "Progress":
 
 def check_picture(out: Path) -> None:
     """Refuse an impossible file before anything is loaded."""
+    if not out.name:
+        raise UserError(f"{out} is a folder: name a PNG file in it")
     if out.suffix.lower() != ".png":
         raise UserError(f"the picture is a PNG file: name it like {out.with_suffix('.png')}")
     if not out.absolute().parent.is_dir():

@@ -98,7 +98,7 @@ def evaluate(
     from dcvae.evaluation.perceptual import load_perceptual
 
     began = time.monotonic()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _usable(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source, place = open_storage(snapshot), open_storage(out)
     description, manifest = describe_snapshot(source), load_manifest(open_storage(data))
     resolution = int(description["resolution"])
@@ -151,6 +151,17 @@ def evaluate(
         present(place, Evaluated(evaluation, description, model, measured.shown, source))
     place.write(RESULT, to_json(evaluation.model_dump(mode="json")))
     return evaluation
+
+
+def _usable(device: str) -> str:
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"the device {device} cannot be used ({why}); try cpu or cuda") from None
+    return device
 
 
 def _check(

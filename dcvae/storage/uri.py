@@ -19,6 +19,8 @@ def split_uri(uri: str) -> tuple[str, str, str]:
     """
     if not uri.strip():
         raise UserError("an empty URI names no place: give s3://bucket/prefix or a folder")
+    if "\0" in unquote(uri):
+        raise UserError(f"{uri!r} names no place: no path has a NUL in it")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         if found := _HALF_A_SCHEME.match(uri):
@@ -27,7 +29,10 @@ def split_uri(uri: str) -> tuple[str, str, str]:
                 f"{uri} is neither a folder nor a URI: write {found[1]}://{'/' * local}{rest}, "
                 f"or ./{uri} for a local folder of that name"
             )
-        return "file", "", str(Path(uri).expanduser().absolute())
+        try:
+            return "file", "", str(Path(uri).expanduser().absolute())
+        except RuntimeError as error:  # ~nobody, or no HOME
+            raise UserError(f"{uri} names no folder: {error}") from None
     if scheme == "file":
         if not rest.startswith("/"):
             raise UserError(f"{uri} is not a file URI: write file:///absolute/path")

@@ -6,6 +6,7 @@ import random
 import shutil
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,14 @@ def copy(stock: Path, folder: Path) -> None:
     shutil.copytree(stock, folder, copy_function=os.link)
 
 
-def damage(folder: Path, chance: random.Random) -> str:
-    """Damage one file of the stock in ``folder`` in some way; what was done, for a reader."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def damage(folder: Path, parts: Sequence[str], chance: random.Random) -> str:
+    """Damage one file of ``parts`` of the stock in ``folder``; what was done, for a reader."""
+    part = folder / chance.choice(parts)
+    files = [part] if part.is_file() else sorted(p for p in part.rglob("*") if p.is_file())
+    if not files:
+        return f"{part.name} is gone"
     telling = [path for path in files if path.suffix in (".json", ".jsonl", ".zip", ".tar", "")]
-    file = chance.choice(telling if chance.random() < 0.7 else files)
+    file = chance.choice(telling if telling and chance.random() < 0.7 else files)
     body = file.read_bytes()
     file.unlink()
     name, new = chance.choice([("flip", _flip), ("cut", _cut), ("json", _json), ("other", _other)])

@@ -60,12 +60,38 @@ GOOD: dict[str, tuple[str, ...]] = {
     "workers": ("1", "0"),
     "nproc": ("1", "0", "3"),
     **dict.fromkeys(("samples", "count"), ("4", "9")),
+    **dict.fromkeys(("resolution", "min_resolution"), ("8", "4", "8", "16", "0")),
+    "channels": ("1", "3", "2"),
+    "test": ("0.3", "4", "0", "nan"),
+    **dict.fromkeys(("splits", "classes"), ("auto", "folders", "none")),
+    "seed": ("0", "3", "-1", str(2**63), str(10**30)),
+    "steps": ("2", "3", "1"),
+    "fraction": ("0", "0.5", "1", "nan"),
+    "strength": ("-1", "0.5", "inf"),
+    "max_bad_fraction": ("0.5", "1", "0.01", "nan"),
+    "latent_clamp": ("1", "0.5", "nan", "-1"),
+    "device": ("cpu", "0", "cuda:99"),
+    "reference": ("new", "evaluation"),
+    **dict.fromkeys(("label", "title", "reason"), ("[bold]x[/y]", "é≤", "\x1b[31mred")),
+    "lineage": ("a=b", "a"),
+    "catalogue": ("s3", "none"),
+    **dict.fromkeys(("labels", "image"), ("labels.csv", "image")),
     "perceptual": ("none",),
     "storage": ("new", "set"),
 }
 DRAWING = {"sample", "reconstruct", "interpolate", "mix", "edit", "inspect"}
 RARELY = {"train": 0.3, "evaluate": 0.2, "doctor": 0.3, "presets": 0.3}
 NEVER = {"cluster"}  # asks a cluster, which is tested elsewhere
+TOUCHED = {
+    "shard": ("pictures", "pictures.zip", "idx", "set"),
+    "inspect": ("set",),
+    "train": ("set", "run", "half"),
+    "evaluate": ("set", "run/snapshots", "evaluation", "registry"),
+    "register": ("run/snapshots", "evaluation", "registry"),
+    "compare": ("evaluation", "run", "registry"),
+    **dict.fromkeys(("promote", "models", "history"), ("registry",)),
+}
+"""Parts of the stock that a verb reads; models and pictures for all others."""
 VERBS = get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -93,9 +119,9 @@ def line(chance: random.Random) -> list[str]:
     """A verb with its arguments: most of them possible, a few not."""
     verb = chance.choices(sorted(VERBS), [RARELY.get(name, 1.0) for name in sorted(VERBS)])[0]
     words, last = [verb], []
-    hostile = chance.choice([0.0, 0.0, 0.1, 0.3])
+    hostile = chance.choice([0.0, 0.0, 0.0, 0.2])
     for parameter in VERBS[verb].params:
-        if parameter.name in NEVER or not (parameter.required or chance.random() < 0.25):
+        if parameter.name in NEVER or not (parameter.required or chance.random() < 0.15):
             continue
         if getattr(parameter, "is_flag", False):
             words.append(parameter.opts[0])
@@ -138,7 +164,8 @@ def try_out(shelf: Path, chance: random.Random) -> tuple[list[str], int, str]:
     here = case / "a" / "b"
     stock.copy(shelf / "stock", here)
     words = line(chance)
-    done = [stock.damage(here, chance) for _ in range(chance.choice([0, 1, 1, 2]))]
+    touched = TOUCHED.get(words[0], ("run/snapshots", "registry", "pictures"))
+    done = [stock.damage(here, touched, chance) for _ in range(chance.choice([0, 1, 1, 3]))]
     note(f"{', '.join(done)}: dcvae {words!r}")
     before = signal.signal(signal.SIGALRM, too_long)
     signal.alarm(LONGEST)
