@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench settings manifests minikube minikube-down lock clean environment chromium prometheus
+.PHONY: help demo test fuzz lint bench settings manifests minikube minikube-down lock clean environment chromium prometheus
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,9 @@ demo: environment ## digits from images to a registered model, on this machine (
 
 test: environment chromium prometheus ## all tests (they start a real S3 server, real ranks, a real browser and a real Prometheus)
 	@$(BIN)/python -m pytest $(PYTEST)
+
+fuzz: environment ## 10,000 cases of any arguments and damaged input for every verb (minutes; other ones each time)
+	@DCVAE_TEST_CASES=10000 $(BIN)/python -m pytest tests/cli/test_any_input.py --timeout 7200
 
 lint: environment ## ruff and mypy
 	@$(BIN)/ruff check .

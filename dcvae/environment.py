@@ -155,6 +155,12 @@ CLUSTER_IMAGE = Variable(
 TEST_OUTAGE = Variable(
     "DCVAE_TEST_OUTAGE", DEVELOPERS, "Seconds of the storage outages that tests make.", "3 or 4"
 )
+TEST_CASES = Variable(
+    "DCVAE_TEST_CASES",
+    DEVELOPERS,
+    "Cases of the test that runs every verb on damaged input.",
+    "300; 10000 with `make fuzz`",
+)
 TEST_RECORDS = Variable(
     "DCVAE_TEST_RECORDS", DEVELOPERS, "Images of the test of the stream's memory.", "25000"
 )

@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -52,15 +53,40 @@ def save_snapshot(
 def describe_snapshot(storage: Storage) -> dict[str, Any]:
     """What config.json says of the snapshot in ``storage``.
 
-    Raises UserError when there is no snapshot, or one of a later format.
+    Raises UserError when there is no snapshot, a damaged one, or one of a later format.
     """
     try:
-        return read_versioned(storage, CONFIG, FORMAT_VERSION)
+        found = read_versioned(storage, CONFIG, FORMAT_VERSION)
+        _Description.model_validate(found)
+        config = parse_config(found["config"])
+        if found["resolution"] not in {phase.resolution for phase in config.training.phases}:
+            raise UserError(f"its resolution {found['resolution']} is none of its configuration's")
+        return found
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{storage.uri}/{CONFIG} is damaged ({where}: {first['msg']}); restore it"
+        ) from None
     except NotFound:
         raise UserError(
             f"{storage.uri} is not a snapshot: it has no {CONFIG}; give the folder that holds "
             f"{WEIGHTS} and {CONFIG}"
         ) from None
+
+
+class _Description(BaseModel):
+    """What must stand in config.json, and may be relied upon."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    dcvae_version: str
+    images: NonNegativeInt
+    resolution: PositiveInt
+    fade: float = Field(ge=0, le=1)
+    config: dict[str, Any]
+    dataset: dict[str, str]
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
@@ -69,6 +95,8 @@ def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
     Raises UserError when there is none, its weights are not those that were saved, or it is of a
     later format.
     """
+    import torch
+
     from dcvae.models import DCVAE
 
     description = describe_snapshot(storage)
@@ -79,9 +107,15 @@ def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
             f"{storage.uri}/{WEIGHTS} is damaged: its sha256 is {digest[:12]}… and "
             f"{description['weights_sha256'][:12]}… was saved; restore it or train again"
         )
-    model = DCVAE(parse_config(description["config"]))
+    config = parse_config(description["config"])
     try:
-        model.load_state_dict(load(weights))
+        tensors = load(weights)
+        with torch.device("meta"):  # a damaged configuration may be of a model of any size
+            wanted = {name: t.shape for name, t in DCVAE(config).state_dict().items()}
+        if wanted != {name: t.shape for name, t in tensors.items()}:
+            raise RuntimeError("they are of another model")
+        model = DCVAE(config)
+        model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise UserError(
             f"{storage.uri}/{WEIGHTS} does not fit its configuration: {str(error).splitlines()[0]}"

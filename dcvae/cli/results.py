@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import Json, progress_shown, say, say_json, say_table
+from dcvae.cli.show import MOST_SEED, Json, finite, progress_shown, say, say_json, say_table
 from dcvae.errors import UserError
 
 
@@ -26,11 +26,11 @@ def evaluate(
         int | None, typer.Option(help="Images a distance; as many as the split has by default.")
     ] = None,
     split: Annotated[str, typer.Option(help="Real images to compare with.")] = "test",
-    seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the latents.")] = 0,
     weights: Annotated[str | None, typer.Option(help="Path or URI of Inception's weights.")] = None,
     latent_clamp: Annotated[
         float | None,
-        typer.Option(help="Clamp latents to ± this; the authors' code: 1."),
+        typer.Option(min=0, callback=finite, help="Clamp latents to ± this; authors' code: 1."),
     ] = None,
     perceptual: Annotated[
         str | None,

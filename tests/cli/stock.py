@@ -120,7 +120,7 @@ def _json(body: bytes, chance: random.Random) -> bytes:
     """Another value somewhere in a JSON file, or a key less; other files are flipped."""
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _flip(body, chance)
     place, keys = content, []
     while isinstance(place, dict | list) and place:
