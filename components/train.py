@@ -1,6 +1,6 @@
 """Step: a shard set to a trained model."""
 
-from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
+from typing import Dict, List  # noqa: UP035 - the step's source is run behind `from typing import *`
 
 from kfp.dsl import Model, Output
 
@@ -16,6 +16,10 @@ def train(
     ranks: int,
     model: Output[Model],
     variant: str = "",
+    name: str = "",
+    maximum: Dict[str, float] = {},  # noqa: B006, UP006
+    measured_with: str = "",
+    registry: str = "",
 ) -> str:
     """Train a DC-VAE; resumes a run that was stopped and does not repeat a finished one.
 
@@ -27,6 +31,10 @@ def train(
         ranks: processes that share the work, one a GPU.
         model: description of the final snapshot, with its URI.
         variant: the change in which it differs from trainings beside it; empty: none.
+        name: what it will be registered as; refused now if it cannot be; empty: not registered.
+        maximum: the largest values that a champion will be allowed, refused now if not measured.
+        measured_with: the extractor of those measures.
+        registry: the other registry that is to show it.
 
     Returns:
         URI of the final snapshot.
@@ -37,10 +45,13 @@ def train(
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import run_uri
     from dcvae.presets import configure
+    from dcvae.promotion.beforehand import check_beforehand
     from dcvae.shards.manifest import load_manifest
     from dcvae.storage import open_storage
 
     with running_step() as report:
+        if name:
+            check_beforehand(name, maximum, measured_with, registry)
         config = configure(preset, [*settings, *([variant] if variant else [])])
         out = run_uri(storage, config, load_manifest(open_storage(data)))
         snapshot = run_training(config, data, out, int(ranks), show=report.training)

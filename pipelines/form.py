@@ -3,11 +3,8 @@
 Known here is what the steps would find out only after the training.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
-
-from dcvae.errors import UserError
 
 
 def check(pipeline: Any, values: Mapping[str, object]) -> None:
@@ -22,37 +19,12 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
     form = {**_defaults(pipeline), **values}
     if "maximum" not in form:  # a comparison of models, which registers none
         return
-    from dcvae.registry import check_name
-    from dcvae.registry.catalogues import check_kind
+    from dcvae.promotion.beforehand import check_beforehand
 
-    check_name(str(form["name"]))
-    if form.get("registry"):
-        check_kind(str(form["registry"]))
     maximum = form["maximum"]
     assert isinstance(maximum, Mapping), "its type was checked as it was read"
-    _check_maxima(maximum, str(form.get("extractor") or ""))
-
-
-def _check_maxima(maximum: Mapping[str, object], extractor: str) -> None:
-    from dcvae.evaluation.names import EXTRACTORS, measurable
-
-    extractor = extractor or EXTRACTORS[0]
-    if extractor not in EXTRACTORS:
-        raise UserError(f"there is no extractor {extractor!r}; use one of: {', '.join(EXTRACTORS)}")
-    better = measurable(extractor)
-    for metric, value in maximum.items():
-        if metric not in better:
-            raise UserError(
-                f"maximum asks for {metric}, which is not measured with {extractor}; there "
-                f"are: {', '.join(name for name, best in better.items() if best == 'lower')}"
-            )
-        if better[metric] == "higher":
-            raise UserError(
-                f"{metric} is better when higher; maximum has largest values, so leave it out"
-            )
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or math.isnan(float(str(value))):
-            raise UserError(f"the maximum of {metric} is {value!r}, which is not a number")
+    extractor, registry = (str(form.get(each) or "") for each in ("extractor", "registry"))
+    check_beforehand(str(form["name"]), maximum, extractor, registry)
 
 
 def _defaults(pipeline: Any) -> dict[str, object]:

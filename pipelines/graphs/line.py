@@ -130,6 +130,10 @@ def line(
         preset=preset,
         settings=settings,
         ranks=ranks,
+        name=name,
+        maximum=maximum,
+        measured_with=extractor,
+        registry=registry,
     )
     registered = register(
         snapshot=trained.outputs["Output"],

@@ -13,6 +13,7 @@ from kfp import dsl
 from kfp.dsl import ClassificationMetrics
 
 from components.evaluate import evaluate
+from components.train import train
 from dcvae.evaluation.names import measurable
 from dcvae.models import DCVAE
 from dcvae.presets import configure
@@ -144,3 +145,25 @@ def test_what_is_no_number_never_reaches_kubeflow(
     evaluate.python_func(snapshot, "data", str(tmp_path), 0, metrics, *others)
     assert metrics.metadata == {"fd": 1.5}
     assert "kd: nan" in capsys.readouterr().out, "people are told"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"name": "Digits"}, "'Digits' cannot name a model"),
+        (
+            {"name": "digits", "maximum": {"fid_sampling": 9.0}},
+            "asks for fid_sampling, which is not",
+        ),
+        ({"name": "digits", "registry": "wandb"}, "there is no registry 'wandb'"),
+    ],
+)
+def test_what_registering_would_refuse_is_refused_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: dict[str, Any], sentence: str
+) -> None:
+    """A form that was filled in Kubeflow's page has met no command line of ours."""
+    model = dsl.Model(uri=str(tmp_path / "model"))
+    with pytest.raises(SystemExit) as ended:
+        train.python_func("no-data", "smoke", [], str(tmp_path), 1, model, **asked)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
