@@ -68,9 +68,9 @@ def every(field: str, request: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
-def named(name: str) -> str:
-    """A filter for KFP's lists: what is displayed as ``name``."""
-    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+def named(name: str, key: str = "display_name") -> str:
+    """A filter for KFP's lists: what is displayed as ``name``, or has it as another ``key``."""
+    predicate = {"operation": "EQUALS", "key": key, "stringValue": name}
     return json.dumps({"predicates": [predicate]})
 
 

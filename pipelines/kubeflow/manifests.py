@@ -67,6 +67,7 @@ def _write_one(package: Package, file: Path) -> None:
         pipeline_version_display_name=package.version,
         include_pipeline_manifest=True,
     )
+    package.pipeline.description = package.description  # as the manifests say it
     Compiler().compile(
         package.pipeline,
         str(file),

@@ -19,6 +19,7 @@ class Package:
     name: str
     title: str
     description: str
+    """What it does, and what its parameters mean."""
     content: str
     pipeline: Any
 
@@ -46,4 +47,12 @@ def compiled(pipeline: Any) -> Package:
         content = file.read_text()
     info = pipeline.pipeline_spec.pipeline_info
     title = info.display_name or pipeline.name
-    return Package(pipeline.name, title, pipeline.description or "", content, pipeline)
+    return Package(pipeline.name, title, _explained(pipeline), content, pipeline)
+
+
+def _explained(pipeline: Any) -> str:
+    """What the pipeline does and its parameters mean: Kubeflow's form shows their names alone."""
+    parameters = pipeline.pipeline_spec.root.input_definitions.parameters
+    lines = [f"- {name}: {' '.join(parameters[name].description.split())}" for name in parameters]
+    summary = (pipeline.description or "").partition("\n\n")[0]
+    return "\n\n".join((summary, "\n".join(sorted(lines))))

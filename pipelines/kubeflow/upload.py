@@ -65,12 +65,13 @@ def _pipeline(server: Kubeflow, package: Package) -> str:
 
     api = kfp_server_api.PipelineServiceApi(server.client.pipelines.api_client)
     options = {"namespace": server.namespace} if server.namespace else {}
-    for each in server.client.list_pipelines(filter=named(package.name), **options).pipelines or []:
-        if each.display_name == package.name:
+    which = named(package.name, "name")
+    for each in server.client.list_pipelines(filter=which, **options).pipelines or []:
+        if each.name == package.name:
             return str(each.pipeline_id)
     made = api.pipeline_service_create_pipeline(
         kfp_server_api.V2beta1Pipeline(
-            display_name=package.name,
+            display_name=package.title,
             name=package.name,
             description=package.description,
             namespace=server.namespace,

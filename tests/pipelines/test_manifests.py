@@ -64,7 +64,15 @@ def test_every_pipeline_is_there_with_one_version(folder: Path) -> None:
         assert "kubernetes" in spec["platformSpec"]["platforms"], "sizes, secrets and volumes"
     for pipeline in pipelines.values():
         assert pipeline["spec"]["displayName"].startswith("DC-VAE")
-        assert pipeline["spec"]["description"]
+        assert_explained(pipeline["spec"]["description"])
+
+
+def assert_explained(description: str) -> None:
+    """The UI's form has names and boxes alone: what they mean is told beside the pipeline."""
+    summary, _, parameters = description.partition("\n\n")
+    assert summary.endswith(".")
+    assert "- storage: root for everything the run writes" in parameters
+    assert all(line.startswith("- ") and ": " in line for line in parameters.splitlines())
 
 
 def test_equal_content_has_equal_names_and_other_content_others(
@@ -96,7 +104,10 @@ def server() -> Iterator[KfpServer]:
 
 def test_uploading_twice_changes_nothing(server: KfpServer, folder: Path, capfd: Capture) -> None:
     assert upload.main(["--host", server.host]) == 0
-    assert {each["display_name"] for each in server.pipelines} >= NAMES
+    assert {each["name"] for each in server.pipelines} >= NAMES
+    for each in server.pipelines:
+        assert each["display_name"].startswith("DC-VAE "), "what the UI lists"
+        assert_explained(each["description"])
     versions = {each["display_name"] for each in server.versions}
     assert versions == objects(folder, "PipelineVersion").keys(), "named as in the manifests"
     for version in server.versions:
