@@ -10,18 +10,20 @@ from dcvae.models import DCVAE
 
 PIXELS = 2**19
 """Of a resolution, so many pixels are passed at most to see what it costs."""
-TRIES = 2
+TRIES = 3
 
 
 class Pace:
     """Weighs the images to come: by what they took, or by what their phase costs beside another.
 
-    ``costs`` has a number for each phase that is proportional to the seconds of an image.
+    ``forward`` has the seconds of an image through the autoencoder in each phase, and ``passes``
+    is how many such passes the work of a step amounts to, per image. What a step takes beyond that
+    work (starting operations, the optimizer) is the same at every resolution.
     """
 
-    def __init__(self, phases: Sequence[Phase], costs: Sequence[float]) -> None:
+    def __init__(self, phases: Sequence[Phase], forward: Sequence[float], passes: float) -> None:
         self.images = [phase.fade_images + phase.images for phase in phases]
-        self.costs = list(costs)
+        self.work = [passes * seconds for seconds in forward]
         self.measured = [(0, 0.0)] * len(self.images)
         self.latest: int | None = None
 
@@ -49,29 +51,53 @@ class Pace:
         if images:
             return seconds / images
         images, seconds = self.measured[self.latest]
-        return seconds / images * self.costs[phase] / self.costs[self.latest]
+        took, work = seconds / images, self.work[self.latest]
+        # A machine that was slower when it was timed than it is now has no time beyond the work.
+        return max(0.0, took - work) + min(took, work) * self.work[phase] / work
+
+
+def passes_of(config: Config) -> float:
+    """Forward passes of the autoencoder that a step's work amounts to, for each of its images.
+
+    Encoder, decoder and D cost about the same, and going back twice what going forward does. The
+    discriminator's update makes one reconstruction and one sample, takes D forward and back over
+    three sets and the penalty's mixtures, those twice; and so on.
+    """
+    objective = config.objective
+    discriminator = 8.5 if objective.adversarial else 0.0
+    others = 5.0 if objective.contrastive else 0.0
+    if objective.adversarial:
+        others += 6.5
+    elif not objective.contrastive:
+        others += 3.0
+    batches = config.training.discriminator_steps if objective.adversarial else 1
+    return discriminator + others / batches
 
 
 def pace_of(model: DCVAE, config: Config, world_size: int) -> Pace:
-    """A pace for ``config`` whose costs are timed: seconds of an image through ``model``, here.
+    """A pace for ``config`` with the seconds of an image through ``model`` timed, here and now.
 
     Each resolution is passed forward, without gradient and in evaluation mode; the model is as it
     was after. Operations of few pixels cost their start, which no count of arithmetic would show.
     """
-    phases = config.training.phases
+    phases, passes = config.training.phases, passes_of(config)
     if len({phase.resolution for phase in phases}) == 1:
-        return Pace(phases, [1.0] * len(phases))
+        return Pace(phases, [1.0] * len(phases), passes)
     parts = world_size * config.training.accumulation
     at, training = (model.resolution, model.fade), model.training
     model.eval()
+    device = next(model.parameters()).device.type
+    low = config.training.precision == "bfloat16"
     try:
-        costs = [
-            _seconds(model, phase.resolution, max(1, phase.batch_size // parts)) for phase in phases
-        ]
+        with torch.autocast(device, torch.bfloat16, enabled=low):
+            forward = [
+                _seconds(model, phase.resolution, max(1, phase.batch_size // parts))
+                for phase in phases
+            ]
     finally:
         model.train(training)
         model.grow_to(*at)
-    return Pace(phases, costs)
+    return Pace(phases, forward, passes)
 
 
 @torch.no_grad()
