@@ -164,8 +164,7 @@ class RunFolder:
 def manifest_for(run: Storage, data: Storage) -> Manifest:
     """The manifest with which the run in the folder ``run`` began; the latest for a new run.
 
-    Logs a line when ``data`` has grown since. Raises UserError when the run was begun on images
-    that no version of ``data`` has.
+    Raises UserError when the run was begun on images that no version of ``data`` has.
     """
     latest = load_manifest(data)
     try:
@@ -175,18 +174,12 @@ def manifest_for(run: Storage, data: Storage) -> Manifest:
     if began == latest.fingerprint:
         return latest
     try:
-        manifest = load_manifest(data, began)
+        return load_manifest(data, began)
     except UserError:
         raise UserError(
             f"{run.uri} holds a run of another data set; choose another folder with --out, or "
             "delete this one"
         ) from None
-    log.warning(
-        "%s has grown since the run in %s began: the run keeps to version %s of it; to train on "
-        "the new images too, choose another folder with --out",
-        *(data.uri, run.uri, began[:8]),
-    )
-    return manifest
 
 
 def final_snapshot(out: str, config: Config, manifest: Manifest) -> str | None:

@@ -1,5 +1,6 @@
 """One training run, from a checked configuration to the URI of its final snapshot."""
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +20,8 @@ from dcvae.storage import join, open_storage
 
 if TYPE_CHECKING:
     from dcvae.shards.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 
 def default_ranks() -> int:
@@ -93,7 +96,15 @@ def check(
         raise UserError(f"{nproc} ranks cannot train; give --nproc 1 or more")
     config.check_ranks(nproc)
     shards = open_storage(data)
-    manifest = manifest_for(open_storage(out), shards) if out else load_manifest(shards)
+    manifest = latest = load_manifest(shards)
+    if out:
+        manifest = manifest_for(open_storage(out), shards)
+    if manifest.fingerprint != latest.fingerprint:
+        log.warning(
+            "%s has grown since the run in %s began: the run keeps to version %s of it; to train "
+            "on the new images too, choose another folder with --out",
+            *(data, out, manifest.fingerprint[:8]),
+        )
     missing = {phase.resolution for phase in config.training.phases} - set(manifest.resolutions)
     if missing:
         raise UserError(
