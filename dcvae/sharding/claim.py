@@ -9,6 +9,7 @@ conditional, so neither can overwrite what it has not seen.
 import hashlib
 import json
 from dataclasses import asdict
+from typing import Any
 
 from dcvae.errors import UserError
 from dcvae.sharding.plan import Settings, Survey
@@ -28,10 +29,11 @@ class Claim:
         settings: Settings,
         survey: Survey,
         base: str | None = None,
+        hints: dict[str, Any] | None = None,
     ) -> None:
         """``base`` is the etag of the manifest that is to be replaced, if there is one."""
         self.storage, self.base = storage, base
-        self._settings = {"source": source, **asdict(settings)}
+        self._settings = {"source": source, **asdict(settings), **(hints or {})}
         state = {**self._settings, "source_fingerprint": survey.fingerprint}
         self._body = json.dumps(state, sort_keys=True, indent=1).encode()
 

@@ -1,6 +1,6 @@
 """The manifest is written last: before it there is no set, after it the set is whole."""
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from dcvae.errors import UserError
 from dcvae.sharding.build import Made
@@ -31,6 +31,7 @@ def manifest_of(
     made: dict[str, list[Made]],
     name: str,
     grown_from: Manifest | None = None,
+    hints: dict[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of the shards ``made``, after those of ``grown_from``.
 
@@ -69,7 +70,7 @@ def manifest_of(
         skipped=[*(grown_from.skipped if grown_from else []), *skipped],
         ignored=[Ignored(kind=k, files=n, example=e) for k, n, e in source.ignored],
         notes=list(source.notes),
-        source=Origin(uri=source.uri, fingerprint=seen.fingerprint),
+        source=Origin(uri=source.uri, fingerprint=seen.fingerprint, hints=hints),
         created_at=timestamp(),
         dcvae_version=__version__,
         fingerprint=fingerprint(splits),

@@ -1,8 +1,9 @@
 """From a source of images to a shard set."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
-from typing import Required, Unpack, cast
+from typing import Any, Required, Unpack, cast
 
 from dcvae.errors import UserError
 from dcvae.progress import OnProgress
@@ -13,7 +14,7 @@ from dcvae.sharding.parts import Intake, make_all
 from dcvae.sharding.plan import Settings, Survey, Task, chunks, settings, survey
 from dcvae.sharding.publication import manifest_of, publish
 from dcvae.sharding.sources import Source, open_source
-from dcvae.sharding.sources.hints import HintOptions
+from dcvae.sharding.sources.hints import HintOptions, Hints
 from dcvae.shards.manifest import MANIFEST, Manifest, load_manifest
 from dcvae.storage import Storage, open_storage
 
@@ -65,7 +66,8 @@ def shard(source: str | Source, destination: str, **options: Unpack[Options]) ->
         return job.finished
     made = {split: job.make(tasks) for split, tasks in job.tasks()}
     name = options.get("name") or job.source.name
-    manifest = manifest_of(job.source, job.settings, job.seen, made, name, job.grown_from)
+    seen, before = job.seen, job.grown_from
+    manifest = manifest_of(job.source, job.settings, seen, made, name, before, job.hints)
     return publish(manifest, job.claim)
 
 
@@ -96,7 +98,9 @@ class _Job:
     """
 
     def __init__(self, source: str | Source, destination: str, options: Options) -> None:
+        named = isinstance(source, str)
         self.source = _opened(source, options) if isinstance(source, str) else source
+        self.hints: dict[str, Any] | None = asdict(Hints(**_hints(options))) if named else None
         self.settings = settings(
             self.source,
             resolution=options["resolution"],
@@ -113,9 +117,9 @@ class _Job:
         self._growth: Growth | None = None
         counts = self.seen.counts
         if before is not None:
-            counts = self._look_at(storage, load_manifest(storage))
+            counts = self._look_at(storage, load_manifest(storage), options.get("name"))
         base = before.etag if before else None
-        self.claim = Claim(storage, self.source.uri, self.settings, self.seen, base)
+        self.claim = Claim(storage, self.source.uri, self.settings, self.seen, base, self.hints)
         if self.finished is not None:
             return
         self.claim.take()
@@ -139,9 +143,10 @@ class _Job:
         """Make the shards that are missing; return all."""
         return make_all(self.source, self.settings, tasks, self.claim, self._workers, self._intake)
 
-    def _look_at(self, storage: Storage, present: Manifest) -> dict[str, int]:
+    def _look_at(self, storage: Storage, present: Manifest, name: str | None) -> dict[str, int]:
         """Compare with the published set; the number of new images of each split."""
         _check_settings(storage, present, self.settings)
+        _check_words(storage, present, name, self.hints)
         if present.source.fingerprint != self.seen.fingerprint:
             self._growth = Growth(storage, present, self.source, self.seen.ledger)
             if sum(self._growth.counts.values()):
@@ -152,9 +157,30 @@ class _Job:
 
 
 def _opened(source: str, options: Options) -> Source:
+    return open_source(source, **_hints(options))
+
+
+def _hints(options: Options) -> HintOptions:
     names = HintOptions.__annotations__
     given = {name: value for name, value in options.items() if name in names}
-    return open_source(source, **cast(HintOptions, given))
+    return cast(HintOptions, given)
+
+
+def _check_words(
+    storage: Storage, present: Manifest, name: str | None, hints: dict[str, Any] | None
+) -> None:
+    """Refuse options that a set which is there would ignore."""
+    asked: dict[str, tuple[Any, Any]] = {
+        "name": (present.name, name if name is not None else present.name)
+    }
+    if hints is not None and present.source.hints is not None:
+        asked |= {key: (present.source.hints.get(key), value) for key, value in hints.items()}
+    for key, (there, mine) in asked.items():
+        if there != mine:
+            raise UserError(
+                f"{storage.uri} holds a shard set that was made with --{key.replace('_', '-')} "
+                f"{there}, not {mine}: give that, or choose another destination"
+            )
 
 
 def _check_settings(storage: Storage, present: Manifest, mine: Settings) -> None:

@@ -47,10 +47,14 @@ class Shard(_Part):
 
 
 class Origin(_Part):
-    """Where the images came from; the fingerprint is of their names and stamps, in order."""
+    """Where the images came from; the fingerprint is of their names and stamps, in order.
+
+    ``hints`` say how it was understood, where it was named by a text: how much is held out, say.
+    """
 
     uri: str
     fingerprint: Sha256
+    hints: dict[str, str | float | bool | None] | None = None
 
 
 class Skipped(_Part):

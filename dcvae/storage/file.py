@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from dcvae.storage.metrics import ERRORS, REQUESTS
 from dcvae.storage.uri import check_key
 
 TEMPORARY = ".part"
+_LEFT = re.compile(rf"\..+\.[0-9a-f]{{16}}{re.escape(TEMPORARY)}")
 
 
 class FileStorage(Storage):
@@ -50,14 +52,15 @@ class FileStorage(Storage):
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
         with self._operation("write", key):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path.parent)
             try:
-                with temporary.open("xb") as stream:
+                with _mine(temporary) as stream:
                     _fill(stream, data)
-                with _locked(path.parent) as folder:
-                    self._check(key, if_absent, if_match)
-                    temporary.replace(path)
-                    os.fsync(folder)
-                    return _etag(path.stat())
+                    with _locked(path.parent) as folder:
+                        self._check(key, if_absent, if_match)
+                        temporary.replace(path)
+                        os.fsync(folder)
+                        return _etag(path.stat())
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -126,6 +129,33 @@ def _fill(stream: BinaryIO, data: bytes | Path) -> None:
         stream.write(data)
     stream.flush()
     os.fsync(stream.fileno())
+
+
+@contextmanager
+def _mine(temporary: Path) -> Iterator[BinaryIO]:
+    """A new file that is locked for as long as its writer lives."""
+    while True:
+        with temporary.open("xb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if os.fstat(stream.fileno()).st_nlink:  # else taken for a leftover, a moment ago
+                yield stream
+                return
+
+
+_looked_at: set[tuple[int, Path]] = set()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed have left in ``folder``; a process looks once."""
+    if (os.getpid(), folder) in _looked_at:
+        return
+    _looked_at.add((os.getpid(), folder))
+    with os.scandir(folder) as entries:
+        left = [Path(entry.path) for entry in entries if _LEFT.fullmatch(entry.name)]
+    for path in left:
+        with suppress(OSError), path.open("r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody writes it any more
+            path.unlink()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a folder and a bucket have in common."""
 
+import fcntl
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -161,9 +162,15 @@ def test_malformed_uris(uri: str, complaint: str) -> None:
         open_storage(uri)
 
 
-def test_a_killed_write_leaves_nothing_to_see(tmp_path: Path) -> None:
+def test_a_killed_write_leaves_nothing_to_see_and_nothing_for_long(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    (tmp_path / ".k.0123.part").write_bytes(b"half")
+    left, written = (tmp_path / f".k.{digit * 16}.part" for digit in "01")
+    left.write_bytes(b"half")
+    written.write_bytes(b"half")
     assert list(storage.list()) == []
-    storage.write("k", b"1")
+    with written.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # as its writer does, who lives
+        storage.write("k", b"1")
     assert [info.key for info in storage.list()] == ["k"]
+    assert not left.exists()
+    assert written.exists()
