@@ -21,7 +21,8 @@ def shard(
     """Cut images into a shard set below the storage root; writes nothing when all is there.
 
     Args:
-        source: a folder, zip file, s3:// prefix, or sklearn:, torchvision:, idx: data set.
+        source: a folder, zip file, s3:// prefix, or webdataset:, parquet:, idx:, torchvision:,
+            sklearn: data set; see docs/data.md.
         storage: root for everything the pipeline writes, such as s3://bucket/prefix.
         name: name of the data set.
         resolution: side of the largest images in pixels, a power of two.
