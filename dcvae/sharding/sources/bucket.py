@@ -33,7 +33,9 @@ class Bucket(FileSource):
 
     def read(self, reference: Any) -> bytes:
         try:
-            return self._storage.read(reference, 0, MAX_FILE_BYTES + 1)
+            if isinstance(reference, str):  # a file of labels
+                return self._storage.read(reference, 0, MAX_FILE_BYTES + 1)
+            return self._storage.read_listed(ObjectInfo(*reference))
         except NotFound:
             raise BadImage("gone") from None
 
@@ -49,10 +51,11 @@ class Bucket(FileSource):
         except UserError:
             if picture is False:
                 return File(info.key, ignored=kind_of(info.key))
-            return File(info.key, bad=f"the key {info.key!r} in {self._storage.uri} is no path")
+            return File(info.key, bad=f"{self._storage.uri}/{info.key} is no path")
         if picture is None:
             picture = info.size > 0 and by_bytes(self._storage.read(info.key, 0, HEAD))
         if not picture:
             return File(info.key, ignored=kind_of(info.key))
         stamp = f"{info.size}-{info.etag}"
-        return File(info.key, stamp, info.size, bad=too_large(info.size))
+        listed = [info.key, info.size, info.etag]
+        return File(info.key, stamp, info.size, listed, too_large(info.size))
