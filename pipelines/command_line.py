@@ -1,20 +1,21 @@
 """The command line of every pipeline file: compile it, run it here, submit it, schedule it."""
 
 import argparse
-import errno
 import json
+import math
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Never
 
 from dcvae.errors import UserError
+from dcvae.terminal import give_up, one_line, prepare_streams, tell_warnings
 from pipelines import form
 
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _KINDS = {
     "STRING": str,
     "NUMBER_INTEGER": int,
@@ -34,20 +35,33 @@ def main(
 
     ``small`` are the parameters of the form that two processors finish in minutes, if it has one.
     """
+    prepare_streams()
+    tell_warnings()
     try:
-        raise SystemExit(_run(pipeline, arguments, small))
+        code = _run(pipeline, arguments, small)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        code = _failed(str(error))
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
+        if error.filename is None:  # of the output, not of a file
+            give_up(sys.stdout)
+            code = _failed(f"the output cannot be written: {error.strerror or error}")
+        else:
+            code = _failed(
+                f"{error.filename} cannot be written ({error.strerror}): run it from a folder "
+                "that can be, or name the package with --output"
+            )
+    except RuntimeError as error:
+        if "home directory" not in str(error):
             raise
-        print(
-            f"error: {error.filename} cannot be written ({error.strerror}): run it from a folder "
-            "that can be, or name the package with --output",
-            file=sys.stderr,
-        )
-        raise SystemExit(2) from None
+        code = _failed(f"{error}: set HOME")
+    raise SystemExit(code)
+
+
+def _failed(message: str) -> int:
+    with suppress(OSError):
+        print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
+    return 2
 
 
 def _run(pipeline: Any, arguments: list[str] | None, small: Mapping[str, object]) -> int:
@@ -140,15 +154,27 @@ def _value(name: str, text: str, kind: str) -> object:
     if wanted is str:
         return text
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         value = None
     if wanted is float and type(value) is int:
         value = float(value)
-    if type(value) is not wanted:
+    texts = not isinstance(value, list) or all(isinstance(each, str) for each in value)
+    if type(value) is not wanted or not texts or not _in_range(value):
         example = {list: '["a=1"]', dict: '{"a": 1}', bool: "true", int: "2", float: "0.5"}[wanted]
         raise UserError(f"--set {name}={text} is not possible: {name} is written like {example}")
     return value
+
+
+def _no_number(text: str) -> Never:
+    raise ValueError(f"{text} is no number")
+
+
+def _in_range(value: object) -> bool:
+    """Whether Kubeflow can pass a number on: it takes 64 bits."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _check_image(image: str) -> None:

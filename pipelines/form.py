@@ -6,9 +6,11 @@ Known here is what the steps would find out only after the training.
 from collections.abc import Mapping
 from typing import Any
 
+from dcvae.presets import configure
+
 
 def check(pipeline: Any, values: Mapping[str, object]) -> None:
-    """Refuse a name, a registry, an extractor or maxima that the last steps would refuse.
+    """Refuse settings, a name, a registry, an extractor or maxima that a step would refuse.
 
     Args:
         values: parameters that are not left at their defaults.
@@ -17,6 +19,10 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
         UserError: the first of them, in one sentence.
     """
     form = {**_defaults(pipeline), **values}
+    if "preset" in form and "settings" in form:
+        settings = form["settings"]
+        assert isinstance(settings, list), "its type was checked as it was read"
+        configure(str(form["preset"]), settings)
     if "maximum" not in form:  # a comparison of models, which registers none
         return
     from dcvae.promotion.beforehand import check_beforehand

@@ -20,6 +20,8 @@ from dcvae.errors import UserError
 from dcvae.progress import duration
 from dcvae.storage import NotFound, open_storage, split_uri
 from dcvae.storage.embedded import embedded_s3
+from dcvae.storage.uri import check_key
+from dcvae.terminal import printable
 
 HOME = Path(".dcvae")
 """Buckets, logs and the runner's files, kept from run to run."""
@@ -50,7 +52,7 @@ def run_here(pipeline: Any, values: dict[str, object]) -> int:
             outputs = _run(pipeline, values)
             _show(outputs, RESULTS / short)
     except StepFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print("\nStopped; the same command goes on from here.", file=sys.stderr)
@@ -211,7 +213,7 @@ class Narrator:
         self._out.flush()
 
     def _say(self, line: str) -> None:
-        self._out.write(f"{line}\n")  # not print, which the runner replaces by its own
+        self._out.write(f"{printable(line)}\n")  # not print, which the runner replaces by its own
         self._out.flush()
 
 
@@ -243,6 +245,6 @@ def _copy_model(uri: str, folder: Path) -> None:
 
     model = open_storage(resolve(uri))
     for info in model.list():
-        file = folder / info.key
+        file = folder / check_key(info.key)  # what a bucket says names no place outside
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(model.read(info.key))

@@ -1,0 +1,80 @@
+"""The command line of a pipeline with what it cannot use: one sentence, exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcvae.storage import ObjectInfo
+from pipelines import local
+from pipelines.command_line import main
+from pipelines.digits import digits
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", 'maximum={"pixel_distance": NaN}'], "maximum is written like"),
+        (["--set", "settings=[1,2]"], 'settings is written like ["a=1"]'),
+        (["--set", 'settings=["training.seed=x"]'], "training.seed='x' is not possible"),
+        (["--set", 'settings=["sede=1"]'], "there is no setting 'sede'"),
+        (["--set", "preset=digit"], "there is no preset 'digit'"),
+        (["--set", "ranks=" + "9" * 40], "ranks is written like 2"),
+        (["--set", "samples=Infinity"], "samples is written like 2"),
+        (["--set", "settings=" + "[" * 5000], "settings is written like"),
+        (["--output", "{tmp}/file/x.yaml"], "{tmp}/file"),
+        (["--output", "{tmp}/file/below/x.yaml"], "cannot be written"),
+        (["--output", "{tmp}/" + "a" * 300 + ".yaml"], "cannot be written"),
+    ],
+)
+def test_refused_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    words = [word.replace("{tmp}", str(tmp_path)) for word in arguments]
+    if "--output" not in words:
+        words += ["--output", str(tmp_path / "x.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        main(digits, ["--compile", *words])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2, said
+    assert sentence.replace("{tmp}", str(tmp_path)) in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_ascii_terminal_a_full_disk_and_no_home_are_survived(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "HOME"}
+    environment |= {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "pipelines/digits.py"), "--compile", "--output", "ü.yaml"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
+    assert done.returncode == 2
+    assert (tmp_path / "ü.yaml").stat().st_size > 1000, "the package itself is there"
+
+
+def test_keys_of_a_bucket_name_no_place_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bucket:
+        def list(self) -> list[ObjectInfo]:
+            return [ObjectInfo("../../outside", 1, "x")]
+
+    monkeypatch.setattr("dcvae.registry.resolve", lambda uri: uri)
+    monkeypatch.setattr(local, "open_storage", lambda uri: Bucket())
+    with pytest.raises(Exception, match="no valid object key"):
+        local._copy_model("s3://b/x", tmp_path / "a" / "b")
+    assert list(tmp_path.rglob("*")) == []
