@@ -39,6 +39,7 @@ class Place:
     """The namespace, with k8s/base in it."""
 
     namespace: str
+    image: str = IMAGE
 
     def kubectl(self, *arguments: str) -> str:
         return kubectl("--namespace", self.namespace, *arguments)
@@ -48,6 +49,14 @@ class Place:
         label = f"jobset.sigs.k8s.io/jobset-name={job}"
         found = json.loads(self.kubectl("get", "pods", "--selector", label, "--output", "json"))
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in found["items"]}
+
+    def uid(self, job: str) -> str:
+        """The uid of a TrainJob; empty while there is none."""
+        path = "--output=jsonpath={.metadata.uid}"
+        return self.kubectl("get", "trainjob", job, "--ignore-not-found", path)
+
+    def apply(self, thing: dict[str, object]) -> None:
+        kubectl("--namespace", self.namespace, "apply", "--filename", "-", given=json.dumps(thing))
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
                 for variable, value in {**keys, "AWS_ENDPOINT_URL": endpoint}.items():
                     monkeypatch.setenv(variable, value)
                 make_bucket(endpoint)
-                yield Place(name)
+                yield Place(name, image)
             finally:
                 forwarding.terminate()
     finally:

@@ -1,4 +1,4 @@
-"""A real TrainJob of two ranks, whose pod is killed in the middle: ``pytest -m cluster``."""
+"""Real TrainJobs of two ranks, and what becomes of them: ``pytest -m cluster``."""
 
 import json
 
@@ -54,6 +54,7 @@ class Killer:
 @pytest.mark.cluster
 @pytest.mark.timeout(1800)
 def test_a_training_survives_the_loss_of_a_pod(place: Place) -> None:
+    """A rank's pod is killed: the set is made anew, resumes, and the step goes on. 10 minutes."""
     data, out = f"s3://{BUCKET}/digits", f"s3://{BUCKET}/run"
     shard("sklearn:digits", data, resolution=8, channels=1, name="digits")
     config = configure("smoke", SETTINGS)
@@ -73,3 +74,18 @@ def test_a_training_survives_the_loss_of_a_pod(place: Place) -> None:
 
     assert NAME not in place.kubectl("get", "trainjobs", "--output", "name")
     wait_until(lambda: not place.pods(NAME), 120)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_bad_input_is_not_tried_again(place: Place) -> None:
+    """Exit code 2 fails the set at once, where another failure would restart it. 3 minutes."""
+    name = "dcvae-refused"
+    ranks = TrainJob(name, "dcvae", nodes=2, namespace=place.namespace)
+    missing = f"s3://{BUCKET}/no-such-data"
+    arguments = ["dcvae.training", "--config", configure("smoke", SETTINGS).model_dump_json()]
+    place.apply(ranks.manifest([*arguments, "--data", missing, "--out", f"s3://{BUCKET}/refused"]))
+    place.kubectl("wait", "--for=condition=Failed", f"trainjob/{name}", "--timeout=300s")
+    restarts = "--output=jsonpath={.status.restarts}"
+    assert place.kubectl("get", "jobset", name, restarts) in ("", "0")
+    place.kubectl("delete", "trainjob", name)
