@@ -1,8 +1,8 @@
 """The loss."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dcvae.config.section import REMEDY, Section
 
@@ -14,6 +14,9 @@ class ObjectiveConfig(Section):
     """The four methods of the paper's Table 1."""
     gan_loss: Literal["hinge", "wgan_gp"] = "wgan_gp"
     """Form of L_GAN (Eq. 4): the hinge loss, or Wasserstein's with a gradient penalty."""
+    augment: bool = False
+    """Show D augmented images, real and made (Zhao et al., 2020): for sets of fewer than 30,000
+    images."""
     gan_weight: Annotated[float, REMEDY] = Field(default=1.0, ge=0)
     """Weight of L_GAN (Eq. 4) in the loss of encoder and decoder."""
     instance_weight: Annotated[float, REMEDY] = Field(default=1.0, ge=0)
@@ -35,6 +38,16 @@ class ObjectiveConfig(Section):
     """m of the key encoder's weights: θ_k ← m·θ_k + (1 − m)·θ_q (He et al., 2020)."""
     local_patches_after: int | None = Field(default=None, ge=0)
     """Images after which local patches (4.1) are contrasted too; none: never."""
+
+    @model_validator(mode="after")
+    def _augmentation_is_for_d(self) -> Self:
+        """``objective.augment`` is not for ``objective.method=vae``, which has no D."""
+        if self.augment and not self.uses_d:
+            raise ValueError(
+                "objective.augment is for what D sees, and objective.method=vae has no D; "
+                "leave it out"
+            )
+        return self
 
     @property
     def adversarial(self) -> bool:

@@ -57,6 +57,9 @@ class TrainingConfig(Section):
     """Prior samples in a generator step, as a multiple of the batch."""
     average_decay: Annotated[Decay, REMEDY] = 0.999
     """Decay of the averaged weights, at each generator step."""
+    average_half_life: int | None = Field(default=None, ge=1)
+    """Images after which weights count half in the averaged ones, fewer early in a run; none:
+    ``training.average_decay`` per step."""
     mirror: bool = False
     """Flip half of the images left to right."""
     precision: Annotated[Literal["float32", "bfloat16"], REMEDY] = "float32"

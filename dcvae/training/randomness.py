@@ -38,7 +38,8 @@ class Rows:
         drawn = torch.randn(shape, generator=generator(self.seed, self.images, purpose))
         return drawn[self.first * ratio : (self.first + self.count) * ratio]
 
-    def uniform(self, purpose: str) -> Tensor:
-        """Uniform float32 [count] in [0, 1), on the CPU."""
-        drawn = torch.rand(self.total, generator=generator(self.seed, self.images, purpose))
-        return drawn[self.first : self.first + self.count]
+    def uniform(self, purpose: str, dimensions: int | None = None, ratio: int = 1) -> Tensor:
+        """Uniform float32 [count · ratio, dimensions] in [0, 1), on the CPU; without, one axis."""
+        shape = (self.total * ratio, *([] if dimensions is None else [dimensions]))
+        drawn = torch.rand(shape, generator=generator(self.seed, self.images, purpose))
+        return drawn[self.first * ratio : (self.first + self.count) * ratio]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dcvae.config import Config
+from dcvae.objective.augmentation import DRAWS
 from dcvae.training import randomness, ranks
 from dcvae.training.engines import Engine, frozen
 from dcvae.training.randomness import Rows
@@ -67,7 +68,8 @@ class TrainingStep:
         if objective.contrastive:
             self.networks.update_keys()
             self.update(self.contrastive, first, images)
-        self.networks.update_average()
+        count = sum(batch[0].rows.total for batch in batches)
+        self.networks.update_average(count, images + count)
         for batch in others:
             self.update(self.discriminator, batch, images)
         return {name: torch.stack(values).mean() for name, values in self.terms.items()}
@@ -107,18 +109,31 @@ class TrainingStep:
 
     def noise(self, update: Update, micro: MicroBatch, images: int) -> Noise:
         """The random numbers of ``update`` on ``micro``, in the step after ``images`` images."""
-        config, rows, like = self.config, micro.rows, micro.images
-        d = config.model.latent_dim
-        posterior = rows.normal(f"{update.name}/posterior", d).to(like)
+        objective, rows, like = self.config.objective, micro.rows, micro.images
+        d, name = self.config.model.latent_dim, update.name
+        posterior, augmentation = rows.normal(f"{name}/posterior", d).to(like), None
+        if objective.augment:
+            augmentation = rows.uniform(f"{name}/augmentation", DRAWS).to(like)
         if update is self.contrastive:
-            return Noise(posterior, patch=self._patch_location(images))
-        if not config.objective.adversarial:
+            patch = self._patch_location(images)
+            return Noise(posterior, augmentation=augmentation, patch=patch)
+        if not objective.adversarial:
             return Noise(posterior)
-        ratio = config.training.generator_batch_ratio if update is self.generator else 1
-        prior = rows.normal(f"{update.name}/prior", d, ratio).to(like)
-        if update is self.generator or config.objective.gan_loss == "hinge":
-            return Noise(posterior, prior)
-        return Noise(posterior, prior, rows.uniform("mixtures").to(like), rows.first)
+        ratio = self.config.training.generator_batch_ratio if update is self.generator else 1
+        mixtures = prior_augmentation = None
+        if update is self.discriminator and objective.gan_loss == "wgan_gp":
+            mixtures = rows.uniform("mixtures").to(like)
+        if objective.augment:
+            drawn = rows.uniform(f"{name}/prior augmentation", DRAWS, ratio)
+            prior_augmentation = drawn.to(like)
+        return Noise(
+            posterior,
+            rows.normal(f"{name}/prior", d, ratio).to(like),
+            mixtures,
+            rows.first,
+            augmentation,
+            prior_augmentation,
+        )
 
     def _patch_location(self, images: int) -> tuple[int, int] | None:
         """The location of this step's local patches (4.1), equal on all ranks; none: not yet."""

@@ -39,9 +39,9 @@ class ContrastiveUpdate:
         head = (*networks.at, "embed", noise.patch)
         made: Generated = (self.autoencoder or networks.autoencoder)(images, noise.posterior)
         with torch.no_grad():
-            keys: dict[str, Tensor] = networks.keys_of([images], *head)[0]
+            keys: dict[str, Tensor] = networks.keys_of([noise.seen(images)], *head)[0]
         forward = self.dual_encoder or networks.discriminator
-        queries: dict[str, Tensor] = forward([made.reconstruction], *head)[0]
+        queries: dict[str, Tensor] = forward([noise.seen(made.reconstruction)], *head)[0]
         losses, terms = [], Terms()
         for name, query in queries.items():
             negatives = networks.negatives(name)

@@ -23,7 +23,8 @@ class DiscriminatorUpdate:
     - ``wgan_gp``: ½ E[D(x̂)] + ½ E[D(x̃)] − E[D(x)] + drift · E[D(x)²]
       + λ · E[(‖∇D(m)‖₂ − 1)²], m between real images and fakes
 
-    The fakes carry no gradient: only D is trained.
+    D sees all of them augmented where ``objective.augment`` says so, an image and its
+    reconstruction alike. The fakes carry no gradient: only D is trained.
     """
 
     objective: ObjectiveConfig
@@ -36,17 +37,20 @@ class DiscriminatorUpdate:
         dual_encoder, at = networks.discriminator, networks.at
         with torch.no_grad():
             made = networks.autoencoder(images, noise.posterior, noise.prior)
-        parts = [images, made.sample, made.reconstruction]
-        scores = (self.dual_encoder or dual_encoder)(parts, *at, "score")
-        real, sample, reconstruction = map(at_least_float32, scores)
+            parts = [
+                noise.seen(images),
+                noise.seen_samples(made.sample),
+                noise.seen(made.reconstruction),
+            ]
+        forward = self.dual_encoder or dual_encoder
+        real, sample, reconstruction = map(at_least_float32, forward(parts, *at, "score"))
         if self.objective.gan_loss == "hinge":
             loss = gan.hinge_discriminator(real, reconstruction, sample)
             return Loss(loss, {"gan_discriminator": loss})
         loss = gan.wasserstein_discriminator(real, reconstruction, sample, self.objective.drift)
         assert noise.mixtures is not None
-        mixture = gan.mixtures(
-            images, made.reconstruction, made.sample, noise.mixtures, noise.first
-        )
+        seen, seen_sample, seen_reconstruction = parts
+        mixture = gan.mixtures(seen, seen_reconstruction, seen_sample, noise.mixtures, noise.first)
         # Not through an engine, whose hooks would take the inner gradient for the outer one.
         (mixed,) = dual_encoder([mixture], *at, "score")
         penalty = gan.gradient_penalty(mixture, at_least_float32(mixed))

@@ -37,11 +37,12 @@ class GeneratorUpdate:
         terms: Terms = {"kl": kl_divergence(*map(at_least_float32, (made.mu, made.logvar)))}
         loss = self.objective.kl_weight * terms["kl"]
         if not self.objective.contrastive:
-            rebuilt = self._reconstruction(networks, images, made)
+            rebuilt = self._reconstruction(networks, images, made, noise)
             loss = loss + self.objective.reconstruction_weight * rebuilt[1]
             terms |= [rebuilt]
         if self.objective.adversarial:
-            parts = [made.sample, made.reconstruction]
+            assert made.sample is not None
+            parts = [noise.seen_samples(made.sample), noise.seen(made.reconstruction)]
             scores = networks.discriminator(parts, *networks.at, "score")
             sample, reconstruction = map(at_least_float32, scores)
             terms["gan_generator"] = gan.generator(reconstruction, sample)
@@ -49,13 +50,14 @@ class GeneratorUpdate:
         return Loss(loss, terms)
 
     def _reconstruction(
-        self, networks: Networks, images: Tensor, made: Generated
+        self, networks: Networks, images: Tensor, made: Generated, noise: Noise
     ) -> tuple[str, Tensor]:
         if not self.objective.adversarial:
             return "pixel", pixel_loss(images, made.reconstruction)
         with torch.no_grad():
-            real = networks.discriminator.features(images, *networks.at).high
-        fake = networks.discriminator.features(made.reconstruction, *networks.at).high
+            real = networks.discriminator.features(noise.seen(images), *networks.at).high
+        seen = noise.seen(made.reconstruction)
+        fake = networks.discriminator.features(seen, *networks.at).high
         return "feature", feature_loss(real, fake)
 
     def trains(self, networks: Networks) -> dict[str, set[str]]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from dcvae.objective.augmentation import augment
 from dcvae.updates.networks import Networks
 
 Terms = dict[str, Tensor]
@@ -26,8 +27,23 @@ class Noise:
     """Places between real images and fakes, [N] in [0, 1]; where the gradient is penalised."""
     first: int = 0
     """Number in the global batch of the first of the N images."""
+    augmentation: Tensor | None = None
+    """What the N images and their reconstructions are augmented by, [N, DRAWS] in [0, 1); none:
+    they are not."""
+    prior_augmentation: Tensor | None = None
+    """The same for the M samples, [M, DRAWS]."""
     patch: tuple[int, int] | None = None
     """Row and column of the local patch (4.1), equal for all images; none: no local patch."""
+
+    def seen(self, images: Tensor) -> Tensor:
+        """The N images, or their reconstructions, as D sees them."""
+        return images if self.augmentation is None else augment(images, self.augmentation)
+
+    def seen_samples(self, samples: Tensor) -> Tensor:
+        """The M samples as D sees them."""
+        if self.prior_augmentation is None:
+            return samples
+        return augment(samples, self.prior_augmentation)
 
 
 @dataclass(frozen=True)

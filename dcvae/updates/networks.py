@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dcvae.config import Config
 from dcvae.models import DCVAE, DualEncoder, build_dual_encoder
 from dcvae.models.recomputing import recompute_from
+from dcvae.objective.averaging import decay
 from dcvae.objective.negatives import NegativeQueue
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -86,12 +87,17 @@ class Networks(nn.Module):
         self.averaged.grow_to(resolution, fade)
 
     @torch.no_grad()
-    def update_average(self) -> None:
-        """ᾱ ← d·ᾱ + (1 − d)·α after a generator step; d = ``average_decay``.
+    def update_average(self, images: int, shown: int) -> None:
+        """ᾱ ← d·ᾱ + (1 − d)·α after a step on ``images``, with which ``shown`` have been shown.
 
+        d is ``average_decay``, or what ``average_half_life`` makes of it.
         Buffers (batch statistics, spectral norms) are the live ones, as in the released code.
         """
-        _lerp(self.averaged, self.autoencoder, 1 - self.config.training.average_decay)
+        training = self.config.training
+        kept = training.average_decay
+        if training.average_half_life is not None:
+            kept = decay(images, shown, training.average_half_life)
+        _lerp(self.averaged, self.autoencoder, 1 - kept)
         live = dict(self.autoencoder.named_buffers())
         for name, buffer in self.averaged.named_buffers():
             buffer.copy_(live[name])

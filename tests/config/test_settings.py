@@ -58,6 +58,11 @@ REFUSED = {
         ["training.checkpoint_activations_from=32"],
         "leave it out",
     ),
+    "_augmentation_is_for_d": (
+        "digits",
+        ["objective.augment=true", "objective.method=vae"],
+        "objective.method=vae has no D",
+    ),
     "_the_penalty_is_not_clipped": (
         "digits",
         ["training.gradient_clipping=1"],

@@ -64,6 +64,16 @@ def test_gradient_of_every_term_with_a_share_of_two_or_three_images(
         assert_equal(found, one, atol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "wgan_gp"])
+@pytest.mark.parametrize("method", ["vae_gan", "dcvae"])
+def test_gradient_of_every_term_of_augmented_images(pool: Pool, method: str, loss: str) -> None:
+    settings = [f"objective.gan_loss={loss}", "objective.augment=true", PHASES]
+    settings.append(f"objective.method={method}")
+    (one,) = pool.run(1, tasks.term_gradients, settings, 8, 0.4)
+    for found in pool.run(2, tasks.term_gradients, settings, 8, 0.4):
+        assert_equal(found, one, atol=1e-12)
+
+
 @pytest.mark.parametrize("stage", [0, 1])
 def test_steps_with_a_share_of_two_images(pool: Pool, stage: int) -> None:
     check_steps(pool, [PHASES.replace(":16}", ":4}"), f"training.zero_stage={stage}"], count=6)
@@ -105,6 +115,8 @@ def test_weights_and_queues_after_steps_across_growth(pool: Pool, method: str) -
         "training.zero_stage=2",
         "training.accumulation=2",
         "objective.gan_loss=wgan_gp",
+        "objective.augment=true",
+        "training.average_half_life=64",
         "objective.local_patches_after=16",
     ],
 )

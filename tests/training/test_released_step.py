@@ -67,6 +67,7 @@ class Waves(Rows):
 
     number: int
     first: int = 0
+    total: int = BATCH
 
     def normal(self, purpose: str, dimensions: int, ratio: int = 1) -> Tensor:
         first = {
