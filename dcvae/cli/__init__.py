@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     tell_warnings()
     code = _run(arguments)
-    raise SystemExit(code if _written() else code or 2)
+    raise SystemExit(code if _written(told=code == 0) else code or 2)
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -80,19 +80,23 @@ def _run(arguments: list[str] | None) -> int:
         give_up(sys.stdout)  # the reader of our output has left; nothing more to say to it
         return 1
     except OSError as error:  # a folder that cannot be read, a file that cannot be written
-        where = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{where}{error.strerror or error}", 2)
+        where = error.filename or "the output cannot be written"
+        return _failed(f"{where}: {error.strerror or error}", 2)
 
 
-def _written() -> bool:
-    """Whether all that was printed has found its way out; what has not is told and dropped."""
+def _written(told: bool) -> bool:
+    """Whether all that was printed has found its way out; what has not is dropped.
+
+    It is ``told`` where nothing else was.
+    """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         give_up(sys.stdout)
     except OSError as error:
         give_up(sys.stdout)
-        _failed(f"what was asked for ended, but cannot be told here: {error.strerror}", 2)
+        if told:
+            _failed(f"the output cannot be written: {error.strerror}", 2)
         return False
     finally:
         try:
