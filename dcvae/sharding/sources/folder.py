@@ -62,14 +62,17 @@ class Folder(FileSource):
         except OSError as error:
             raise UserError(f"cannot list {_shown(folder)}: {error.strerror}") from error
 
+    def _relative(self, entry: os.DirEntry[str]) -> str:
+        return entry.path[len(str(self._root).rstrip("/")) + 1 :]
+
     def _inside(self, target: str) -> bool:
         return Path(target).is_relative_to(self._root)
 
     def _ignored(self, entry: os.DirEntry[str], kind: str) -> File:
-        return File(_shown(os.path.relpath(entry.path, self._root)), ignored=kind)
+        return File(_shown(self._relative(entry)), ignored=kind)
 
     def _file(self, entry: os.DirEntry[str]) -> File:
-        path = os.path.relpath(entry.path, self._root)
+        path = self._relative(entry)
         name = _shown(path)
         picture = by_suffix(name)
         if picture is False:
