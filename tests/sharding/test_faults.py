@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +72,23 @@ def test_streams_of_bytes_survive_faults(s3_uri: str, proxy: FaultyProxy) -> Non
     proxy.rates = {"truncate": 0.3, "500": 0.2, "refuse": 0.1}
     with storage.open("large") as stream:
         assert stream.read() == body
+
+
+def test_parts_of_a_large_object_survive_more_faults(
+    s3_uri: str, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcvae.storage.s3.MULTIPART_FROM", 1 << 20)
+    monkeypatch.setattr("dcvae.storage.multipart._PART", 5 << 20)  # the least that S3 takes
+    monkeypatch.setenv("DCVAE_STORAGE_TIMEOUT", "5")
+    body = os.urandom(45 << 20)
+    (tmp_path / "large").write_bytes(body)
+    proxy.rates = {"500": 0.15, "refuse": 0.15, "lose": 0.15}
+    storage = open_storage(s3_uri)
+    etag = storage.write("large", tmp_path / "large", if_absent=True)
+    assert sum(proxy.counts[kind] for kind in proxy.rates) > 0
+    proxy.rates = {}
+    assert storage.read("large") == body
+    assert etag.endswith("-9"), "in parts"
 
 
 def test_an_outage_is_ridden_out(s3_uri: str, proxy: FaultyProxy) -> None:

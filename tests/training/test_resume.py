@@ -86,8 +86,10 @@ def test_sigterm_checkpoints_and_asks_for_a_restart(
     )
     wait_for(tmp_path / "checkpoints" / "000000000032" / "COMMIT.json", first)
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
-    assert first.returncode != 0
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 143
+    assert f"stopped: {tmp_path} is safe up to its last checkpoint; the same command" in errors
+    assert not (tmp_path / "running.json").exists()
     assert not ranks_below(first.pid)
     again = subprocess.run(command(digits, tmp_path), capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
