@@ -152,6 +152,12 @@ UI_PORT = Variable(
 CLUSTER_IMAGE = Variable(
     "DCVAE_CLUSTER_IMAGE", DEVELOPERS, "Image that `pytest -m cluster` trains with."
 )
+CLUSTER_STORAGE = Variable(
+    "DCVAE_CLUSTER_STORAGE",
+    DEVELOPERS,
+    "Place in the cluster's own storage where the pipelines of `pytest -m cluster` write.",
+    "s3://mlpipeline/dcvae-tests",
+)
 TEST_OUTAGE = Variable(
     "DCVAE_TEST_OUTAGE", DEVELOPERS, "Seconds of the storage outages that tests make.", "3 or 4"
 )
