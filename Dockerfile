@@ -29,8 +29,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/dcvae/bin/pip install --no-deps --require-hashes --requirement wanted.lock
 COPY README.md LICENSE ./
 COPY dcvae dcvae
-COPY components components
-COPY pipelines pipelines
+# Beside the library, for the upload of all pipelines; steps need the library alone.
+COPY components /opt/dcvae/experiments/components
+COPY pipelines /opt/dcvae/experiments/pipelines
 RUN /opt/dcvae/bin/pip install --no-deps --no-build-isolation . \
     && find /opt/dcvae -name __pycache__ -prune -exec rm -rf {} +
 
@@ -44,6 +45,7 @@ LABEL org.opencontainers.image.title="dcvae" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/dcvae /opt/dcvae
 ENV PATH=/opt/dcvae/bin:$PATH \
+    PYTHONPATH=/opt/dcvae/experiments \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \

@@ -12,8 +12,8 @@ def shard(
     source: str,
     storage: str,
     name: str,
-    resolution: int,
-    channels: int,
+    preset: str,
+    settings: List[str],  # noqa: UP006
     held_out: float,
     manifest: Output[Dataset],
     made: List[int] = [],  # noqa: B006, UP006
@@ -25,8 +25,8 @@ def shard(
             sklearn: data set; see docs/data.md.
         storage: root for everything the pipeline writes, such as s3://bucket/prefix.
         name: name of the data set.
-        resolution: side of the largest images in pixels, a power of two.
-        channels: 1 (grey) or 3 (RGB).
+        preset: name of the configuration that says resolution and channels.
+        settings: changes to it, each as section.key=value.
         held_out: images for testing where the source has no test split: a number, or a fraction.
         manifest: the shard set's manifest.
         made: images that each part has made already, where the work was cut into parts.
@@ -38,16 +38,18 @@ def shard(
 
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import data_uri
+    from dcvae.presets import configure
     from dcvae.sharding.shard import shard as write_shards
     from dcvae.storage import open_storage
 
     with running_step() as report:
-        uri = data_uri(storage, name, int(resolution))
+        model = configure(preset, settings).model
+        uri = data_uri(storage, name, model.resolution)
         written = write_shards(
             source,
             uri,
-            resolution=int(resolution),
-            channels=int(channels),
+            resolution=model.resolution,
+            channels=model.channels,
             name=name,
             test=held_out,
             progress=report,

@@ -1,5 +1,7 @@
 """Step: one of several equal parts of the work of cutting images into shards."""
 
+from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
+
 from components.base import step
 
 
@@ -10,11 +12,11 @@ def shard_part(
     source: str,
     storage: str,
     name: str,
-    resolution: int,
-    channels: int,
+    preset: str,
+    settings: List[str],  # noqa: UP006
     held_out: float,
 ) -> int:
-    """Cut every so-manieth shard of a shard set; the step shard then finds all of them made.
+    """Cut this part's share of a shard set; the step shard then finds all shards made.
 
     Args:
         part: number of this part, from 0.
@@ -22,8 +24,8 @@ def shard_part(
         source: as of the step shard.
         storage: as of the step shard.
         name: as of the step shard.
-        resolution: as of the step shard.
-        channels: as of the step shard.
+        preset: as of the step shard.
+        settings: as of the step shard.
         held_out: as of the step shard.
 
     Returns:
@@ -31,16 +33,18 @@ def shard_part(
     """
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import data_uri
+    from dcvae.presets import configure
     from dcvae.sharding.shard import shard_part as write_part
 
     with running_step() as report:
+        model = configure(preset, settings).model
         images = write_part(
             int(part),
             int(parts),
             source,
-            data_uri(storage, name, int(resolution)),
-            resolution=int(resolution),
-            channels=int(channels),
+            data_uri(storage, name, model.resolution),
+            resolution=model.resolution,
+            channels=model.channels,
             name=name,
             test=held_out,
             progress=report,

@@ -3,61 +3,15 @@
 python pipelines/cifar10.py --compile
 """
 
-from typing import Dict, List  # noqa: UP035 - KFP reads these spellings
+from pipelines.graphs.experiment import one_model
 
-from kfp import dsl
-
-from pipelines.graphs.line import Results, line
-
-
-@dsl.pipeline(
-    name="dcvae-cifar10",
-    display_name="DC-VAE CIFAR-10",
+cifar10 = one_model(
+    name="cifar10",
+    title="CIFAR-10",
     description="Train a DC-VAE on CIFAR-10, measure it and register it.",
+    preset="cifar10",
+    source="torchvision:CIFAR10",
 )
-def cifar10(
-    source: str = "torchvision:CIFAR10",
-    storage: str = "s3://dcvae",
-    name: str = "cifar10",
-    settings: List[str] = [],  # noqa: B006, UP006
-    ranks: int = 8,
-    samples: int = 0,
-    extractor: str = "efficientnet-lite0",
-    weights: str = "",
-    maximum: Dict[str, float] = {},  # noqa: B006, UP006
-    registry: str = "",
-) -> Results:
-    """Pictures of ten kinds of things, from the published files to a registered model.
-
-    Args:
-        source: the images: the published data set, an s3:// prefix, a folder or a zip file.
-        storage: root for everything the run writes.
-        name: name of the data set and of the model in the registry.
-        settings: changes to the preset cifar10, each as section.key=value.
-        ranks: processes that share the training, one a GPU.
-        samples: images in each compared set; 0: as many as are held out.
-        extractor: network whose features are compared; inception-v3 gives the paper's FID.
-        weights: URI of that network's weights, where it does not come with them.
-        maximum: largest values a champion may have, by metric.
-        registry: where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says.
-    """
-    return line(
-        source=source,
-        storage=storage,
-        name=name,
-        preset="cifar10",
-        resolution=32,
-        channels=3,
-        held_out=0.1,  # where the source has no test split of its own
-        settings=settings,
-        ranks=ranks,
-        samples=samples,
-        extractor=extractor,
-        weights=weights,
-        maximum=maximum,
-        registry=registry,
-    )
-
 
 if __name__ == "__main__":
     from pipelines.command_line import main

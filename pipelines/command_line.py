@@ -7,12 +7,12 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Never
 
-from dcvae.errors import UserError
+from dcvae.config import SETTINGS
+from dcvae.errors import UserError, did_you_mean
 from dcvae.terminal import give_up, one_line, prepare_streams, tell_warnings
 from pipelines import form
 
@@ -66,11 +66,9 @@ def _failed(message: str) -> int:
 
 def _run(pipeline: Any, arguments: list[str] | None, small: Mapping[str, object]) -> int:
     options = _parser(pipeline, small).parse_args(arguments)
-    values = parameters(pipeline, options.set)
-    if options.small:
-        if not options.local:
-            raise UserError("--small is a form for this machine; use it with --local")
-        values = {**small, **values}
+    if options.small and not options.local:
+        raise UserError("--small is a form for this machine; use it with --local")
+    values = parameters(pipeline, options.set, small if options.small else {})
     form.check(pipeline, values)
     if options.local:
         from pipelines.local import run_here
@@ -126,27 +124,45 @@ def compile_package(pipeline: Any, file: Path, values: dict[str, object] | None 
     compiler.Compiler().compile(pipeline, str(file), pipeline_parameters=values or {})
 
 
-def parameters(pipeline: Any, settings: list[str]) -> dict[str, object]:
-    """Values for the pipeline's parameters from ``parameter=value`` settings.
+def parameters(
+    pipeline: Any, settings: list[str], given: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, object]:
+    """Values for the pipeline's parameters from ``given`` ones and ``name=value`` settings.
+
+    ``name`` is a parameter's; or, with a dot in it, that of a setting of the configuration, as in
+    ``dcvae train --set``, which is added to the parameter ``settings``.
 
     Raises:
-        UserError: there is no such parameter, or the value is not of its type.
+        UserError: there is no such name, or the value is not of its type.
     """
     declared = pipeline.pipeline_spec.root.input_definitions.parameters
-    values: dict[str, object] = {}
+    configurable = {"preset", "settings"} <= set(declared)
+    values: dict[str, Any] = dict(given)
+    changes = []
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator:
-            raise UserError(f"--set {setting} is not of the form parameter=value")
-        if name not in declared:
-            close = get_close_matches(name, declared, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(f"--set {setting} is not of the form name=value")
+        if name in declared:
+            kind = type(declared[name]).DESCRIPTOR.fields_by_name["parameter_type"].enum_type
+            number = declared[name].parameter_type
+            values[name] = _value(name, text, kind.values_by_number[number].name)
+        elif configurable and name in SETTINGS:
+            changes.append(setting)
+        else:
+            close = did_you_mean(name, [*declared, *(SETTINGS if configurable else ())])
             raise UserError(
-                f"{pipeline.name} has no parameter {name!r}{hint}; it has {', '.join(declared)}"
+                f"{pipeline.name} has no parameter {name!r}{close}; it has {', '.join(declared)}"
             )
-        kind = type(declared[name]).DESCRIPTOR.fields_by_name["parameter_type"].enum_type
-        values[name] = _value(name, text, kind.values_by_number[declared[name].parameter_type].name)
+    if changes:
+        values["settings"] = [*values.get("settings", _default(declared["settings"])), *changes]
     return values
+
+
+def _default(parameter: Any) -> Any:
+    from google.protobuf.json_format import MessageToDict
+
+    return MessageToDict(parameter.default_value)
 
 
 def _value(name: str, text: str, kind: str) -> object:
@@ -210,7 +226,11 @@ def _parser(pipeline: Any, small: Mapping[str, object]) -> argparse.ArgumentPars
     parser.add_argument("--output", type=Path, help="file of the package (build/<name>.yaml)")
     parser.add_argument("--image", help="image of the steps, pinned by version or digest")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="PARAMETER=VALUE", help="may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter below, or a setting such as training.seed=1; may be repeated",
     )
     cluster = parser.add_argument_group("with --submit and --schedule")
     cluster.add_argument("--host", help="Kubeflow Pipelines (KF_PIPELINES_ENDPOINT, or kubectl's)")
@@ -223,11 +243,9 @@ def _parser(pipeline: Any, small: Mapping[str, object]) -> argparse.ArgumentPars
 
 def _describe(pipeline: Any, small: Mapping[str, object]) -> str:
     """The parameters with their meaning and defaults."""
-    from google.protobuf.json_format import MessageToDict
-
     lines = ["parameters for --set:"]
     for name, spec in sorted(pipeline.pipeline_spec.root.input_definitions.parameters.items()):
-        default = json.dumps(MessageToDict(spec.default_value)).strip('"').removesuffix(".0")
+        default = json.dumps(_default(spec)).strip('"').removesuffix(".0")
         lines.append(f"  {name:<10} {spec.description} ({default})")
     if small:
         lines.append("--small sets, unless --set does:")

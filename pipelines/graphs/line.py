@@ -88,10 +88,8 @@ def line(
     storage: str,
     name: str,
     preset: str,
-    resolution: int,
-    channels: int,
-    held_out: float,
     settings: list[str],
+    held_out: float,
     ranks: int,
     samples: int,
     maximum: dict[str, float],
@@ -114,8 +112,8 @@ def line(
         "source": source,
         "storage": storage,
         "name": name,
-        "resolution": resolution,
-        "channels": channels,
+        "preset": preset,
+        "settings": settings,
         "held_out": held_out,
     }
     cut = cut_images(num_tasks, images, small)

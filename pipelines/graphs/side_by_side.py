@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from components.compare import compare
@@ -27,20 +26,8 @@ class Compared(NamedTuple):
     comparison: str
 
 
-@dataclass(frozen=True)
-class Model:
-    """One of the models that are compared."""
-
-    label: str
-    """How the run's graph calls it."""
-    preset: Any
-    """Configuration to start from: a name, or the pipeline's parameter."""
-    variant: str = ""
-    """Its own change to the configuration, as section.key=value."""
-
-
 def small_digits(images: int) -> dict[str, object]:
-    """Parameters of a small form, with a preset of digits: ``images`` shown to each model."""
+    """Parameters of a comparison's small form: digits, ``images`` of them shown to each model."""
     part = images // 12
     phases = [
         {"resolution": 4, "images": part, "batch_size": 32},
@@ -50,26 +37,25 @@ def small_digits(images: int) -> dict[str, object]:
     return {
         "source": "sklearn:digits",
         "name": "digits",
-        "resolution": 16,
-        "channels": 1,
+        "preset": "digits",
         "settings": [f"training.phases={json.dumps(phases)}"],
         "ranks": 2,
     }
 
 
 def side_by_side(
-    models: Sequence[Model],
     *,
     comparison: str,
     title: str,
     varied: str,
+    values: Sequence[object],
     sweep: bool,
     source: str,
     storage: str,
     name: str,
-    resolution: int,
-    channels: int,
+    preset: str,
     settings: list[str],
+    held_out: float,
     ranks: int,
     samples: int,
     small: Size = CPU_STEP,
@@ -80,26 +66,26 @@ def side_by_side(
     """Add to the pipeline being defined: cut the images, train and evaluate each model, compare.
 
     Args:
-        models: what is compared, in the order of the table.
         comparison: name of the comparison's place.
         title: headline of its page.
         varied: the setting in which the models differ; the page labels them by its values.
-        sweep: its values are numbers, and each measure is drawn over them.
+        values: those values, one model for each, in the order of the table.
+        sweep: they are numbers, and each measure is drawn over them.
         settings: changes to all configurations. The rest is as of the line.
     """
     images = {
         "source": source,
         "storage": storage,
         "name": name,
-        "resolution": resolution,
-        "channels": channels,
-        "held_out": 0.1,  # where the source has no test split of its own
+        "preset": preset,
+        "settings": settings,
+        "held_out": held_out,
     }
     cut = cut_images(1, images, small)
     trainings: list[Any] = []
     evaluations: list[Any] = []
     # Not a loop of Kubeflow's: its local runner would train two at once and mixes up their inputs.
-    for model in models:
+    for value in values:
         trained, measured = train_and_evaluate(
             data=cut.outputs["Output"],
             storage=storage,
@@ -107,9 +93,9 @@ def side_by_side(
             extractor=extractor,
             weights=weights,
             size=large,
-            label=model.label,
-            preset=model.preset,
-            variant=model.variant,
+            label=f"with {value}" if sweep else str(value),
+            preset=preset,
+            variant=f"{varied}={value}",
             settings=settings,
             ranks=ranks,
         )

@@ -113,3 +113,10 @@ def test_what_the_image_copies_is_sent_to_docker() -> None:
     for line in re.findall(r"^COPY (?!--from)(.+)", DOCKERFILE, re.MULTILINE):
         for name in line.split()[:-1]:
             assert f"!{name}" in sent, name
+
+
+def test_the_pipelines_are_on_the_images_path() -> None:
+    (place,) = re.findall(r"PYTHONPATH=(\S+)", DOCKERFILE)
+    for folder in ("components", "pipelines"):
+        assert f"COPY {folder} {place}/{folder}\n" in DOCKERFILE
+    assert place.startswith("/opt/dcvae/"), "what the last stage takes over"

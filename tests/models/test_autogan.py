@@ -67,7 +67,7 @@ def test_weights_are_divided_by_their_largest_singular_value() -> None:
 
 
 def test_images_latents_and_embeddings_have_their_shapes() -> None:
-    config = configure("mnist_z16")
+    config = configure("mnist", ["model.latent_dim=16"])
     model, dual_encoder = DCVAE(config).eval(), build_dual_encoder(config.model)
     images = model.sample(2, torch.Generator().manual_seed(0))
     assert images.shape == (2, 1, 32, 32)

@@ -3,22 +3,22 @@
 from kfp import dsl
 
 from pipelines.graphs.line import Size
-from pipelines.graphs.side_by_side import Compared, Model, side_by_side
+from pipelines.graphs.side_by_side import Compared, side_by_side
 
 
 @dsl.pipeline(name="dcvae-pair", description="For tests.")
 def pair(storage: str) -> Compared:
     return side_by_side(
-        [Model(m, "smoke", f"objective.method={m}") for m in ("dcvae", "vae")],
         comparison="pair",
         title="Two methods",
         varied="objective.method",
+        values=("dcvae", "vae"),
         sweep=False,
         source="images",
         storage=storage,
         name="images",
-        resolution=8,
-        channels=1,
+        preset="smoke",
+        held_out=0.1,
         settings=["training.learning_rate=0.003"],
         ranks=1,
         samples=4,

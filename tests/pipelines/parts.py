@@ -13,8 +13,8 @@ def parts(storage: str, source: str, num_tasks: int) -> str:
         "source": source,
         "storage": storage,
         "name": "parts",
-        "resolution": 8,
-        "channels": 3,
+        "preset": "smoke",
+        "settings": ["model.channels=3"],
         "held_out": 0.1,
     }
     cut = cut_images(num_tasks, images, Size("1", "1Gi"))

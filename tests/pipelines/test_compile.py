@@ -69,7 +69,7 @@ def test_the_sdk_loads_it_again(package: Path) -> None:
 def test_parameters_are_typed_described_and_have_defaults(package: Path) -> None:
     spec, _ = documents(package)
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert len(parameters) <= 12, "a form that is filled in a minute"
+    assert len(parameters) <= 13, "a form that is filled in a minute"
     for name, parameter in parameters.items():
         assert parameter["parameterType"] in TYPES, name
         assert "defaultValue" in parameter, name
@@ -237,12 +237,12 @@ def test_no_parameter_dangles(package: Path) -> None:
 def test_settings_become_defaults_and_the_image_can_be_chosen(tmp_path: Path) -> None:
     file = tmp_path / "digits.yaml"
     image = "registry.example/team/dcvae@sha256:" + "0" * 64
-    setting = 'settings=["training.seed=1"]'
-    done = run("digits", "--compile", "--output", str(file), "--image", image, "--set", setting)
+    changes = ("--set", 'settings=["training.seed=1"]', "--set", "objective.method=vae")
+    done = run("digits", "--compile", "--output", str(file), "--image", image, *changes)
     assert done.returncode == 0, done.stderr
     spec, _ = documents(file)
     defaults = spec["root"]["inputDefinitions"]["parameters"]
-    assert defaults["settings"]["defaultValue"] == ["training.seed=1"]
+    assert defaults["settings"]["defaultValue"] == ["training.seed=1", "objective.method=vae"]
     executors = spec["deploymentSpec"]["executors"].values()
     assert {executor["container"]["image"] for executor in executors} == {image}
 
@@ -255,7 +255,11 @@ def test_settings_become_defaults_and_the_image_can_be_chosen(tmp_path: Path) ->
             "one of the arguments --compile --local --submit --schedule is required; see digits.py",
         ),
         (["--compile", "--set", "rank=2"], "no parameter 'rank' (did you mean ranks?)"),
-        (["--compile", "--set", "ranks"], "--set ranks is not of the form parameter=value"),
+        (["--compile", "--set", "ranks"], "--set ranks is not of the form name=value"),
+        (["--compile", "--set", "training.sed=1"], "(did you mean training.seed"),
+        (["--compile", "--set", "training.seed=-1"], "training.seed=-1 is not possible"),
+        (["--compile", "--set", 'settings=["seed=1"]'], "there is no setting 'seed'"),
+        (["--compile", "--set", "preset=digit"], "no preset 'digit' (did you mean digits?)"),
         (["--compile", "--set", "ranks=two"], "ranks is written like 2"),
         (["--compile", "--image", "dcvae"], "the image dcvae must be pinned"),
         (["--compile", "--image", "dcvae:latest"], "the image dcvae:latest must be pinned"),

@@ -12,13 +12,13 @@ from dcvae.snapshot import CONFIG, FORMAT_VERSION, WEIGHTS
 from tests.evaluation.written import metric, write_evaluation
 
 
-def write(folder: Path, preset: str, error: float, dataset: str = "mnist") -> str:
+def write(folder: Path, preset: str, error: float, *settings: str, dataset: str = "mnist") -> str:
     """An evaluation of a model that has a configuration and nothing else."""
     snapshot = folder / "snapshot"
     snapshot.mkdir(parents=True)
     description = {
         "format_version": FORMAT_VERSION,
-        "config": configure(preset).model_dump(mode="json"),
+        "config": configure(preset, list(settings)).model_dump(mode="json"),
     }
     (snapshot / CONFIG).write_text(json.dumps(description))
     (snapshot / WEIGHTS).touch()
@@ -32,7 +32,7 @@ def write(folder: Path, preset: str, error: float, dataset: str = "mnist") -> st
 
 def test_table_5_stands_beside_models_of_its_sizes(tmp_path: Path) -> None:
     places = [
-        write(tmp_path / str(size), f"mnist_z{size}", error)
+        write(tmp_path / str(size), "mnist", error, f"model.latent_dim={size}")
         for size, error in ((32, 0.05), (16, 0.03))
     ]
     out = tmp_path / "out"
@@ -48,13 +48,16 @@ def test_table_5_stands_beside_models_of_its_sizes(tmp_path: Path) -> None:
 
 
 def test_no_figure_of_the_paper_stands_beside_another_experiment(tmp_path: Path) -> None:
-    digits = [write(tmp_path / n, f"digits_z{n}", 0.1, "digits") for n in ("16", "32")]
+    digits = [
+        write(tmp_path / n, "digits", 0.1, f"model.latent_dim={n}", dataset="digits")
+        for n in ("16", "32")
+    ]
     compare_models(digits, "model.latent_dim", str(tmp_path / "out"), "Sizes")
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "in the paper" not in page
     assert "The paper reports no figures for digits" in page
 
-    methods = [write(tmp_path / "a", "mnist_z16", 0.1), write(tmp_path / "b", "digits", 0.1)]
+    methods = [write(tmp_path / "a", "mnist", 0.1), write(tmp_path / "b", "digits", 0.1)]
     compare_models(methods, "objective.negatives", str(tmp_path / "out"), "Negatives")
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "in the paper" not in page
@@ -62,9 +65,9 @@ def test_no_figure_of_the_paper_stands_beside_another_experiment(tmp_path: Path)
 
 
 def test_models_that_do_not_differ_are_refused(tmp_path: Path) -> None:
-    same = [write(tmp_path / name, "mnist_z16", 0.1) for name in ("a", "b")]
+    same = [write(tmp_path / name, "mnist", 0.1) for name in ("a", "b")]
     for varied, sentence in (
-        ("model.latent_dim", r"both have model\.latent_dim=16"),
+        ("model.latent_dim", r"both have model\.latent_dim=64"),
         ("model.latent", r"no setting 'model\.latent'"),
     ):
         with pytest.raises(UserError, match=sentence):

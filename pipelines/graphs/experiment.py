@@ -1,0 +1,147 @@
+"""A pipeline out of a few words: what experiments have in common is said here, once."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Dict, List  # noqa: UP035 - KFP reads these spellings
+
+from kfp import dsl
+
+from pipelines.graphs.line import CPU_STEP, EXTRACTOR, GPU_STEP, Results, Size, line
+from pipelines.graphs.side_by_side import Compared, side_by_side
+
+_SETTINGS = List[str]  # noqa: UP006
+_LIMITS = Dict[str, float]  # noqa: UP006
+PARAMETERS: dict[str, tuple[Any, str]] = {
+    "source": (
+        str,
+        "the images: torchvision: and a published data set, an s3:// prefix, a folder, a zip file",
+    ),
+    "storage": (str, "root for everything the run writes"),
+    "name": (str, "name of the data set, and of the model in the registry"),
+    "preset": (str, "configuration to start from; it says resolution and channels too"),
+    "settings": (_SETTINGS, "changes to it, each as section.key=value"),
+    "held_out": (
+        float,
+        "images for testing where the source has no such split: a number or, below 1, a fraction",
+    ),
+    "ranks": (int, "processes that share each training, one per GPU"),
+    "samples": (int, "images in each compared set; 0: as many as are held out"),
+    "extractor": (
+        str,
+        "network whose features are compared; inception-v3 gives the paper's FID",
+    ),
+    "weights": (str, "URI of that network's weights, where it does not come with them"),
+    "maximum": (_LIMITS, "largest values a champion may have, by metric"),
+    "registry": (
+        str,
+        "where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says",
+    ),
+    "num_tasks": (int, "tasks that share the cutting; more than 1 for many images in a bucket"),
+}
+"""What a pipeline may ask for: type and meaning. Each says which of them, and the defaults."""
+
+
+def one_model(
+    *,
+    name: str,
+    title: str,
+    description: str,
+    preset: str,
+    source: str,
+    ranks: int = 8,
+    held_out: float = 0.1,
+    maximum: Mapping[str, float] | None = None,
+    num_tasks: int | None = None,
+    small: Size = CPU_STEP,
+    large: Size = GPU_STEP,
+) -> Any:
+    """The pipeline of one model, from images to the registry.
+
+    Args:
+        name: as the file is called.
+        title: what the experiment is called in Kubeflow's pages, behind "DC-VAE".
+        description: one sentence, for those pages and ``--help``.
+        num_tasks: default of the parameter of that name; None: there is none, and one task cuts.
+        small: size of the steps that cut and register.
+        large: size of the step that runs the model. The rest are parameters' defaults.
+    """
+    defaults = _common(name, preset, source, ranks, held_out)
+    defaults |= {"maximum": dict(maximum or {}), "registry": ""}
+    if num_tasks is not None:
+        defaults["num_tasks"] = num_tasks
+    build = partial(line, small=small, large=large)
+    return _pipeline(build, name, title, description, defaults, Results)
+
+
+def comparison(
+    *,
+    name: str,
+    title: str,
+    description: str,
+    headline: str,
+    varied: str,
+    values: Sequence[object],
+    sweep: bool,
+    preset: str,
+    source: str,
+    ranks: int = 8,
+    held_out: float = 0.1,
+) -> Any:
+    """The pipeline of models that differ in the setting ``varied``, one for each of ``values``.
+
+    Args:
+        headline: title of the page.
+        sweep: the values are numbers, and each measure is drawn over them. The rest is as above.
+    """
+    defaults = _common(preset, preset, source, ranks, held_out)
+    build = partial(
+        side_by_side, comparison=name, title=headline, varied=varied, values=values, sweep=sweep
+    )
+    return _pipeline(build, name, title, description, defaults, Compared)
+
+
+def _common(name: str, preset: str, source: str, ranks: int, held_out: float) -> dict[str, Any]:
+    return {
+        "source": source,
+        "storage": "s3://dcvae",
+        "name": name,
+        "preset": preset,
+        "settings": [],
+        "held_out": float(held_out),
+        "ranks": ranks,
+        "samples": 0,
+        "extractor": EXTRACTOR,
+        "weights": "",
+    }
+
+
+def _pipeline(
+    build: Callable[..., Any],
+    name: str,
+    title: str,
+    description: str,
+    defaults: dict[str, Any],
+    outputs: type,
+) -> Any:
+    """What KFP makes of a function with these parameters and a docstring that describes them."""
+
+    def graph(*given: Any) -> Any:
+        return build(**dict(zip(defaults, given, strict=True)))
+
+    described = "\n".join(f"    {each}: {PARAMETERS[each][1]}." for each in defaults)
+    graph.__doc__ = f"{description}\n\nArgs:\n{described}"
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    graph.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(each, kind, default=default, annotation=PARAMETERS[each][0])
+            for each, default in defaults.items()
+        ],
+        return_annotation=outputs,
+    )
+    decorated = dsl.pipeline(
+        name=f"dcvae-{name.replace('_', '-')}",
+        display_name=f"DC-VAE {title}",
+        description=description,
+    )
+    return decorated(graph)
