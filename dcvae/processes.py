@@ -8,18 +8,22 @@ before, watches the pipeline's own process.
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
+
+import psutil
 
 from dcvae.environment import PARENT_PID, RUN_PID
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _WATCH_SECONDS = 0.2
+_CLOCK_SECONDS = 2.0
+"""By how much the machine may date one process's start differently for two that ask."""
 _POLL_SECONDS = 0.02
 
 
@@ -53,12 +57,12 @@ def die_with_run() -> None:
     For processes with something else between them and the run, such as the shell that a local
     pipeline starts its steps through.
     """
-    pid, _, started = os.environ.get(RUN_PID, "").partition(":")
+    pid, _, began = os.environ.get(RUN_PID, "").partition(":")
     if not pid:
         return
 
     def watch() -> None:
-        while start_of(int(pid)) == started:
+        while lives(int(pid), float(began)):
             time.sleep(_WATCH_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -70,27 +74,26 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def children() -> set[int]:
-    """Numbers of this process's children, adopted ones included."""
-    return set(_families().get(os.getpid(), []))
-
-
 def end_children(grace: float, keep: Set[int] = frozenset()) -> None:
     """End this process's children but those in ``keep``, and everything below them.
 
     Each is asked once to finish (SIGTERM), from the top down: a child that ends leaves its own
     to us. After ``grace`` seconds, or when interrupted meanwhile, all are killed.
     """
-    asked: set[int] = set()
+
+    def children() -> set[psutil.Process]:
+        return {each for each in psutil.Process().children() if each.pid not in keep}
+
+    asked: set[psutil.Process] = set()
     deadline = time.monotonic() + grace
     try:
-        while (left := children() - keep) and time.monotonic() < deadline:
+        while (left := children()) and time.monotonic() < deadline:
             _signal(left - asked, signal.SIGTERM)
             asked |= left
             _reap(left)
             time.sleep(_POLL_SECONDS)
     finally:
-        while left := children() - keep:
+        while left := children():
             _signal(left, signal.SIGKILL)
             _reap(left)
             time.sleep(_POLL_SECONDS)
@@ -102,16 +105,20 @@ def end_tree(pid: int, grace: float) -> None:
     The child is expected to pass the SIGTERM on in its own way. After ``grace`` seconds, or when
     interrupted meanwhile, everything is killed. Returns when no process is left.
     """
-    tree = _tree(pid)
-    _signal({pid}, signal.SIGTERM)
+    try:
+        root = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    tree = _tree(root)
+    _signal({root}, signal.SIGTERM)
     deadline = time.monotonic() + grace
     try:
-        while start_of(pid) and time.monotonic() < deadline:
-            tree |= _tree(pid)
+        while _running(root) and time.monotonic() < deadline:
+            tree |= _tree(root)
             time.sleep(_POLL_SECONDS)
     finally:
-        tree |= _tree(pid)
-        while left := {p for p, started in tree.items() if started and start_of(p) == started}:
+        tree |= _tree(root)
+        while left := set(filter(_running, tree)):
             _signal(left, signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
 
@@ -145,50 +152,53 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")
 
 
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the state on: state, parent, group, session, …"""
+def start_of(pid: int) -> float:
+    """When the process began, in seconds since the epoch. Numbers of processes recur.
+
+    Raises:
+        psutil.NoSuchProcess: there is none.
+    """
+    return float(psutil.Process(pid).create_time())
+
+
+def lives(pid: int, started: float) -> bool:
+    """Whether the process ``pid`` that ``start_of`` said ``started`` of is still running."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return text[text.rindex(")") + 2 :].split()
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < _CLOCK_SECONDS and _running(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
-def start_of(pid: int) -> str:
-    """When the process began, in clock ticks; empty if it has ended. Numbers of processes recur."""
-    fields = _stat(pid)
-    return "" if fields is None or fields[0] == "Z" else fields[19]
+def _running(process: psutil.Process) -> bool:
+    """Whether it is there and has not ended; its number may be another's by now."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
-def _families() -> dict[int, list[int]]:
-    """Children by parent, for every process of the machine."""
-    families: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
-            families.setdefault(int(fields[1]), []).append(int(entry.name))
-    return families
+def _tree(root: psutil.Process) -> set[psutil.Process]:
+    """``root`` and its descendants."""
+    try:
+        return {root, *root.children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return {root}
 
 
-def _tree(pid: int) -> dict[int, str]:
-    """``pid`` and its descendants, with when each began."""
-    families = _families()
-    found = {pid: start_of(pid)}
-    waiting = [pid]
-    while waiting:
-        for child in families.get(waiting.pop(), []):
-            waiting.append(child)
-            found[child] = start_of(child)
-    return found
-
-
-def _reap(pids: Iterable[int]) -> None:
+def _reap(processes: Iterable[psutil.Process]) -> None:
     """Take the end of children off the process table."""
-    for pid in pids:
+    for process in processes:
         with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+            os.waitpid(process.pid, os.WNOHANG)
+
+
+if __name__ == "__main__":  # PARENT COMMAND…: become the command, and die with the parent
+    die_with_parent(int(sys.argv[1]))
+    os.execv(sys.argv[2], sys.argv[2:])

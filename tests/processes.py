@@ -9,6 +9,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PRELOADED = ["tests.painted", "dcvae.streaming.stream", "dcvae.storage.s3"]
 
 
@@ -35,8 +37,8 @@ def _run(environment: dict[str, str], target: Callable[..., None], arguments: An
 def alive(pid: int) -> bool:
     """Whether a process runs (one that has ended and is not waited for does not)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -62,17 +64,5 @@ def noted(*files: Path) -> list[int]:
 
 def below(pid: int) -> set[int]:
     """All living descendants of a process."""
-    families: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        families.setdefault(parent, []).append(int(entry.parent.name))
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        for child in families.get(waiting.pop(), []):
-            found.add(child)
-            waiting.append(child)
-    return {child for child in found if alive(child)}
+    found = psutil.Process(pid).children(recursive=True)
+    return {each.pid for each in found if alive(each.pid)}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dcvae.errors import UserError
-from dcvae.processes import start_of
+from dcvae.processes import lives, start_of
 from dcvae.run_folder import LEASE
 from dcvae.storage import Conflict, NotFound, ObjectInfo, Storage, timestamp, to_json
 
@@ -105,8 +105,8 @@ class _Lease:
         holder = _read(self._run)
         who = f"process {holder.get('pid', '?')} on {holder.get('host', 'another machine')}"
         if holder.get("machine") == self._mine["machine"]:
-            pid = holder.get("pid")
-            if not isinstance(pid, int) or start_of(pid) != holder.get("started"):
+            pid, started = holder.get("pid"), holder.get("started")
+            if not (isinstance(pid, int) and isinstance(started, float) and lives(pid, started)):
                 return
         elif self._unchanged(present, who):
             return

@@ -38,15 +38,6 @@ _SERVICES = ("s3", "master", "volume", "filer", "admin")
 _TALKING = ("master", "volume", "filer", "s3", "admin", "worker", "client")
 _BROWSED = ("master", "volume", "filer", "admin", "client")
 
-# Runs before the server in its own process: asks the kernel to kill it when its parent dies, and
-# goes at once when that has already happened.
-_GUARD = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)
-if os.getppid() != int(sys.argv[1]): sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
 
 @dataclass
 class EmbeddedS3:
@@ -178,10 +169,12 @@ def _launch(
     """
     (directory / "ports").write_text(" ".join(map(str, ports)))
     command = [str(_program()), *_arguments(directory, ports)]
-    guard = [sys.executable, "-ISc", _GUARD, str(os.getpid()), *command]
+    # Before the server in its own process: have the kernel kill it when this one ends.
+    guard = [sys.executable, "-m", "dcvae.processes", str(os.getpid()), *command]
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(directory),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "GOMEMLIMIT": "400MiB",

@@ -24,7 +24,7 @@ with leased(open_storage(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
-ELSEWHERE = {"machine": "another", "host": "far", "pid": 7, "started": "1", "since": "then"}
+ELSEWHERE = {"machine": "another", "host": "far", "pid": 7, "started": 1.0, "since": "then"}
 
 
 @pytest.fixture

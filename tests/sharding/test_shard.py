@@ -19,7 +19,7 @@ from dcvae.storage import open_storage
 from dcvae.storage.base import Storage
 from dcvae.streaming.stream import read_split
 from tests.painted import OPTIONS, Painted, shard_and_die, shard_quietly
-from tests.processes import child, fresh
+from tests.processes import alive, below, child, fresh
 
 
 def contents(storage: Storage) -> dict[str, bytes]:
@@ -236,7 +236,7 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(["."])}
     with subprocess.Popen([sys.executable, tmp_path / "main.py"], env=environment) as parent:
         deadline = time.monotonic() + 60
-        while len(workers := children(parent.pid)) < 2 and time.monotonic() < deadline:
+        while len(workers := below(parent.pid)) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(2)  # until they have begun
         parent.kill()
@@ -245,18 +245,6 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert len(workers) >= 2
     assert not [pid for pid in workers if alive(pid)]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
 
 
 def test_the_pyramid_is_the_mean_over_areas(photographs: Path, tmp_path: Path) -> None:

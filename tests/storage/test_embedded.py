@@ -1,7 +1,6 @@
 """The embedded server: private, and gone when its run is gone."""
 
 import os
-import re
 import signal
 import socket
 import ssl
@@ -13,11 +12,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dcvae.errors import UserError
 from dcvae.storage import open_storage
 from dcvae.storage.embedded import EmbeddedS3, embedded_s3
+from tests.processes import alive
 
 # Starts the server from a thread that ends at once, then says its pid and sleeps.
 PARENT = """
@@ -35,38 +36,14 @@ time.sleep(60)
 """
 
 
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def listening(pid: int) -> set[tuple[str, int]]:
-    """Local addresses (hexadecimal) and ports on which the process listens."""
-    links = [Path(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-    inodes = {match[1] for link in links if (match := re.match(r"socket:\[(\d+)", target(link)))}
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:
-                address, _, port = fields[1].partition(":")
-                found.add((address, int(port, 16)))
-    return found
-
-
-def target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""
+    """Local addresses and ports on which the process listens."""
+    sockets = psutil.Process(pid).net_connections("tcp")
+    return {tuple(each.laddr) for each in sockets if each.status == psutil.CONN_LISTEN}
 
 
 def test_only_the_loopback_is_bound(s3: EmbeddedS3) -> None:
-    loopback = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
-    assert {address for address, _ in listening(s3.pid)} == {loopback}
+    assert {address for address, _ in listening(s3.pid)} == {"127.0.0.1"}
 
 
 def test_strangers_are_refused(s3: EmbeddedS3) -> None:

@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.processes import alive
 
 TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
 PHASES = (
@@ -85,12 +89,14 @@ def test_sigterm_checkpoints_and_asks_for_a_restart(
         command(digits, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for(tmp_path / "checkpoints" / "000000000032" / "COMMIT.json", first)
+    ranks = ranks_below(first.pid)
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 143
     assert f"stopped: {tmp_path} is safe up to its last checkpoint; the same command" in errors
     assert not (tmp_path / "running.json").exists()
-    assert not ranks_below(first.pid)
+    assert len(ranks) == 2
+    assert not any(map(alive, ranks))
     again = subprocess.run(command(digits, tmp_path), capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
     assert final_state(tmp_path) == final_state(undisturbed)
@@ -114,29 +120,11 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 def ranks_below(pid: int) -> list[int]:
     """Rank processes of this run, by number."""
     found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (entry / "environ").read_bytes().split(b"\0")
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"dcvae.training" in words and ancestors(int(entry.name)) & {pid}:
-            rank = next((v[5:] for v in environment if v.startswith(b"RANK=")), None)
-            if rank is not None:
-                found[int(rank)] = int(entry.name)
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "dcvae.training" in process.cmdline() and "RANK" in process.environ():
+                found[int(process.environ()["RANK"])] = process.pid
     return [found[rank] for rank in sorted(found)]
-
-
-def ancestors(pid: int) -> set[int]:
-    found = set()
-    while pid > 1:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            break
-        pid = int(stat.rpartition(")")[2].split()[1])
-        found.add(pid)
-    return found
 
 
 def final_state(run: Path) -> dict[str, str]:
