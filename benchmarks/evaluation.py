@@ -16,8 +16,8 @@ from PIL import Image
 from torch_fidelity.datasets import ImagesPathDataset, TransformPILtoRGBTensor
 from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
-from dcvae.evaluation.distances import extract
 from dcvae.evaluation.extractors import EFFICIENTNET, load_extractor
+from dcvae.evaluation.feature_set import gathered
 from dcvae.pictures import to_uint8
 
 BATCH = 64
@@ -35,7 +35,8 @@ def batches(count: int, resolution: int) -> Iterator[torch.Tensor]:
 def streamed(count: int, resolution: int) -> torch.Tensor:
     """This package's way."""
     tool = load_extractor(EFFICIENTNET, resolution)
-    return extract((to_uint8(x) for x in batches(count, resolution)), tool, count).values
+    features = (tool(to_uint8(x))[tool.feature_layer] for x in batches(count, resolution))
+    return gathered(features, count).kept
 
 
 def by_files(count: int, resolution: int, folder: Path) -> torch.Tensor:

@@ -10,48 +10,50 @@ def evaluate(
     snapshot: str,
     data: str,
     storage: str,
-    samples: int,
+    protocol: str,
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
     report: Output[HTML],
-    extractor: str = "efficientnet-lite0",
     weights: str = "",
+    last: int = 5,
+    select_by: str = "frechet_sampling",
     champion: str = "",
 ) -> str:
-    """Measure a model against held-out images; a finished evaluation is not repeated.
+    """Measure the best of a run's last snapshots; a finished evaluation is not repeated.
 
     Args:
-        snapshot: URI of the model.
+        snapshot: URI of the run's final snapshot.
         data: URI of the shard set.
         storage: root for everything the pipeline writes.
-        samples: images in each compared set; 0: as many as are held out.
+        protocol: how to measure, such as paper or held-out,samples=10000; empty: as the preset.
         metrics: every measured number, named by its protocol.
         confusion: which classes a linear classifier takes for which; empty without labels.
         report: one page with tables and pictures.
-        extractor: network whose features are compared; inception-v3 needs its weights.
-        weights: URI of that network's weights.
+        weights: URI of Inception's weights; with them, distances are FIDs.
+        last: how many of the last snapshots are compared, on few images; 1: none but the final.
+        select_by: what they are compared by, such as frechet_sampling or pixel_distance.
         champion: name of a model in the registry, whose champion is measured alike where it was
-            measured on other images; empty: none.
+            measured in another way or on other images; empty: none.
 
     Returns:
-        URI of the evaluation.
+        URI of the evaluation, which says what snapshot it is of.
     """
     from pathlib import Path
 
-    from dcvae.evaluation import evaluate as measure
+    from dcvae import evaluation
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import evaluation_uri, reference_uri, registry_uri
-    from dcvae.promotion import measure_champion
+    from dcvae.promotion import Aids, measure_champion
     from dcvae.report import write_report
     from dcvae.storage import open_storage
 
     with running_step() as say:
-        n = int(samples) or None
-        out, kept = evaluation_uri(storage, snapshot, n, extractor), reference_uri(storage)
-        given = (snapshot, data, out, kept, write_report)
-        result = measure(*given, samples=n, extractor=extractor, weights=weights, progress=say)
+        asked, kept = evaluation.protocol_for(snapshot, protocol, weights), reference_uri(storage)
+        out = evaluation_uri(storage, snapshot, asked.slug, int(last), select_by)
+        how = (snapshot, data, out, kept, write_report, asked, int(last), select_by)
+        result = evaluation.evaluate(*how, progress=say, weights=weights)
+        print(*result.lines(), sep="\n")
         for name, value in result.values().items():
-            print(f"{name}: {value:.4g}")
             if abs(value) < float("inf"):  # Kubeflow's JSON knows no NaN: the step would fail
                 metrics.log_metric(name, float(value))
         if result.confusion:
@@ -59,5 +61,5 @@ def evaluate(
         Path(metrics.path).write_bytes(open_storage(out).read("evaluation.json"))
         Path(report.path).write_bytes(open_storage(out).read("report.html"))
         if champion:
-            measure_champion(registry_uri(storage), champion, out, data)
+            measure_champion(registry_uri(storage), champion, out, data, Aids(kept, weights))
     return out

@@ -9,7 +9,6 @@ from components.base import step
 
 @step
 def register(
-    snapshot: str,
     evaluation: str,
     data: str,
     storage: str,
@@ -19,15 +18,15 @@ def register(
     model: Output[Model],
     card: Output[Markdown],
     registry: str = "",
+    weights: str = "",
 ) -> str:
     """Register a model; it becomes the champion if it passes the gate.
 
     The gate: no metric above its maximum, and none worse than the present champion's, which is
-    measured again where it was measured on other images than these.
+    measured again where it was measured on other images than these, or by another protocol.
 
     Args:
-        snapshot: URI of the model.
-        evaluation: URI of its evaluation.
+        evaluation: URI of the evaluation, which says what snapshot it is of.
         data: URI of the shard set of the evaluation.
         storage: root for everything the pipeline writes.
         name: name of the model in the registry.
@@ -37,6 +36,7 @@ def register(
         card: its model card.
         registry: another registry that shows it: kubeflow or mlflow; empty: as the environment
             variable DCVAE_REGISTRY says.
+        weights: URI of Inception's weights, where the evaluation used them.
 
     Returns:
         URI of the registered version.
@@ -44,15 +44,16 @@ def register(
     from pathlib import Path
 
     from dcvae.launch.pipeline_step import running_step
-    from dcvae.places import registry_uri
+    from dcvae.places import reference_uri, registry_uri
+    from dcvae.promotion import Aids
     from dcvae.promotion import register as add
     from dcvae.registry import open_catalogue, resolve
     from dcvae.storage import open_storage
 
     with running_step():
         limits = {metric: float(value) for metric, value in maximum.items()}
-        given = (snapshot, evaluation, registry_uri(storage), name, limits, {"pipeline_run": run})
-        done = add(*given, data, open_catalogue(registry or None))
+        given = ("", evaluation, registry_uri(storage), name, limits, {"pipeline_run": run}, data)
+        done = add(*given, open_catalogue(registry or None), Aids(reference_uri(storage), weights))
         place = "the champion" if done.champion else "not the champion"
         print(f"version {done.version} is {place}: {done.reason}")
         content = open_storage(resolve(done.uri))

@@ -16,9 +16,10 @@ def train(
     ranks: int,
     model: Output[Model],
     variant: str = "",
+    protocol: str = "",
+    weights: str = "",
     name: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
-    measured_with: str = "",
     registry: str = "",
 ) -> str:
     """Train a DC-VAE; resumes a run that was stopped and does not repeat a finished one.
@@ -31,9 +32,10 @@ def train(
         ranks: processes that share the work, one a GPU.
         model: description of the final snapshot, with its URI.
         variant: the change in which it differs from trainings beside it; empty: none.
+        protocol: how it will be measured: what that cannot be is said before the training.
+        weights: URI of Inception's weights for that.
         name: what it will be registered as; refused now if it cannot be; empty: not registered.
         maximum: the largest values that a champion will be allowed, refused now if not measured.
-        measured_with: the extractor of those measures.
         registry: the other registry that is to show it.
 
     Returns:
@@ -41,6 +43,7 @@ def train(
     """
     from pathlib import Path
 
+    from dcvae.evaluation import check_ahead, read_protocol
     from dcvae.launch import train as run_training
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import run_uri
@@ -50,10 +53,13 @@ def train(
     from dcvae.storage import open_storage
 
     with running_step() as report:
-        if name:
-            check_beforehand(name, maximum, measured_with, registry)
         config = configure(preset, [*settings, *([variant] if variant else [])])
-        out = run_uri(storage, config, load_manifest(open_storage(data)))
+        asked = read_protocol(protocol, config, weights)
+        if name:
+            check_beforehand(name, maximum, asked, registry)
+        manifest = load_manifest(open_storage(data))
+        check_ahead(asked, config, manifest, weights, maximum)
+        out = run_uri(storage, config, manifest)
         snapshot = run_training(config, data, out, int(ranks), show=report.training)
         print(f"finished: {snapshot}")
         Path(model.path).write_bytes(open_storage(snapshot).read("config.json"))

@@ -35,11 +35,17 @@ def run_uri(root: str, config: Config, manifest: "Manifest") -> str:
     return join(root, "runs", name)
 
 
-def evaluation_uri(root: str, snapshot: str, samples: int | None, extractor: str) -> str:
-    """The evaluation of the snapshot ``…/<run>/snapshots/<images>``."""
+def evaluation_uri(root: str, snapshot: str, protocol: str, last: int, select_by: str) -> str:
+    """The evaluation of the best of a run's last snapshots, up to ``…/<run>/snapshots/<images>``.
+
+    Args:
+        protocol: its slug: name, version and digest.
+        last: how many snapshots; 1: this one.
+        select_by: by what the best is found.
+    """
     run, images = split_snapshot(snapshot)
-    count = "all" if samples is None else str(samples)
-    return join(root, "evaluations", f"{run.rpartition('/')[2]}-{images}-{extractor}-{count}")
+    of = images if last == 1 else f"{images}-best-of-{last}-by-{select_by}"
+    return join(root, "evaluations", f"{run.rpartition('/')[2]}-{of}-{protocol}")
 
 
 def comparison_uri(root: str, name: str, evaluations: Sequence[str]) -> str:
@@ -49,7 +55,7 @@ def comparison_uri(root: str, name: str, evaluations: Sequence[str]) -> str:
 
 
 def reference_uri(root: str) -> str:
-    """The features of real images, kept for the models that are measured against them."""
+    """Statistics of real images, kept for the models that are measured against them."""
     return join(root, "reference")
 
 

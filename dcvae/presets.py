@@ -50,6 +50,7 @@ def _progan(preset: str, resolution: int, *, mirror: bool) -> Config:
             learning_rate=RATE,
             adam_betas=(0.0, 0.99),
             mirror=mirror,
+            snapshot_images=STABLE // 4,  # so that the last phase leaves some to choose from
         ),
     )
 
@@ -68,6 +69,7 @@ def _autogan(preset: str, *, channels: Literal[1, 3], latent_dim: int, images: i
             adam_betas=(0.0, 0.9),
             discriminator_steps=5,
             generator_batch_ratio=2,
+            snapshot_images=images // 40,
         ),
     )
 
@@ -89,6 +91,7 @@ def _digits() -> Config:
             log_images=4_000,
             sample_images=8_000,
             checkpoint_images=8_000,
+            snapshot_images=4_000,
         ),
     )
 
@@ -107,6 +110,7 @@ def _smoke() -> Config:
             log_images=32,
             sample_images=96,
             checkpoint_images=64,
+            snapshot_images=32,
         ),
     )
 
@@ -135,3 +139,15 @@ def configure(preset: str, settings: list[str] | None = None) -> Config:
         close = did_you_mean(preset, PRESETS)
         raise UserError(f"there is no preset {preset!r}{close}; use one of: {', '.join(PRESETS)}")
     return apply_settings(PRESETS[preset], settings or [])
+
+
+_PAPER = ("cifar10", "stl10", "celeba128", "celebahq512", "lsun_bedroom128")
+
+
+def default_protocol(preset: str) -> Literal["paper", "held-out"]:
+    """How models of a preset are measured unless somebody says otherwise.
+
+    The sets of the paper's Tables 1 to 4 by its protocol; all others against held-out images, which
+    works with any number of them (see dcvae.evaluation.protocol).
+    """
+    return "paper" if preset in _PAPER else "held-out"

@@ -216,6 +216,11 @@ def snapshot_counts(run: Storage) -> list[int]:
     return _counts(run, rf"{SNAPSHOTS}/(\d{{12}})/config\.json")
 
 
+def is_run(uri: str) -> bool:
+    """Whether a run with snapshots lies at ``uri``."""
+    return bool(snapshot_counts(open_storage(uri)))
+
+
 def sheet_counts(run: Storage) -> list[int]:
     """Images of the run's sheets of samples, ascending."""
     return _counts(run, rf"{SAMPLES}/(\d{{12}})\.png")

@@ -10,7 +10,7 @@ from dcvae.presets import configure
 
 
 def check(pipeline: Any, values: Mapping[str, object]) -> None:
-    """Refuse settings, a name, a registry, an extractor or maxima that a step would refuse.
+    """Refuse settings, a name, a registry, a protocol or maxima that a step would refuse.
 
     Args:
         values: parameters that are not left at their defaults.
@@ -18,19 +18,27 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
     Raises:
         UserError: the first of them, in one sentence.
     """
+    from dcvae.evaluation import read_protocol
+    from dcvae.evaluation.best import check_metric
+
     form = {**_defaults(pipeline), **values}
+    config = None
     if "preset" in form and "settings" in form:
         settings = form["settings"]
         assert isinstance(settings, list), "its type was checked as it was read"
-        configure(str(form["preset"]), settings)
+        config = configure(str(form["preset"]), settings)
+    if "protocol" not in form:
+        return
+    protocol = read_protocol(str(form["protocol"]), config, str(form.get("weights") or ""))
+    if "select_by" in form:
+        check_metric(str(form["select_by"]))
     if "maximum" not in form:  # a comparison of models, which registers none
         return
     from dcvae.promotion.beforehand import check_beforehand
 
     maximum = form["maximum"]
     assert isinstance(maximum, Mapping), "its type was checked as it was read"
-    extractor, registry = (str(form.get(each) or "") for each in ("extractor", "registry"))
-    check_beforehand(str(form["name"]), maximum, extractor, registry)
+    check_beforehand(str(form["name"]), maximum, protocol, str(form.get("registry") or ""))
 
 
 def _defaults(pipeline: Any) -> dict[str, object]:

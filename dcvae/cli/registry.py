@@ -184,9 +184,12 @@ def _versions(model: str, as_json: bool) -> None:
         values = (v.evaluation.values().get(measure) for v in versions)
         rows.append([measure, *(None if value is None else f"{value:.4g}" for value in values)])
     say_table([["measure", *(f"@{v.version}" for v in versions)], *rows])
-    protocols = {v.evaluation.protocol.digest() for v in versions}
+    protocols = {v.evaluation.comparable() for v in versions}
     if len(protocols) > 1:
-        say("by different protocols: only those can be compared that dcvae compare takes")
+        say(
+            "by different protocols or on different data: only those can be compared that dcvae "
+            "compare takes"
+        )
 
 
 def _split(model: str) -> tuple[str, str]:

@@ -1,11 +1,12 @@
 """Verbs about how good models are: an evaluation of one, a comparison of several."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dcvae.cli.show import MOST_SEED, Json, finite, progress_shown, say, say_json, say_table
+from dcvae.cli.show import Json, progress_shown, say, say_json, say_table
 from dcvae.errors import UserError
 
 
@@ -16,66 +17,97 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    snapshot: Annotated[str, typer.Argument(help="A snapshot, or a model of a registry.")],
+    snapshot: Annotated[
+        str, typer.Argument(help="A run, one of its snapshots, or a model of a registry.")
+    ],
     data: Annotated[str, typer.Option(help="The shard set.")],
     out: Annotated[str, typer.Option(help="Folder or s3:// prefix for the result.")],
-    extractor: Annotated[
-        str, typer.Option(help="Network whose features are compared.")
-    ] = "efficientnet-lite0",
-    samples: Annotated[
-        int | None, typer.Option(help="Images a distance; as many as the split has by default.")
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,FIELD=VALUE…]",
+            help="How to measure: paper, held-out, with changes; by default as the preset.",
+        ),
+    ] = "",
+    last: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Compare so many of the run's last snapshots first; 5 of a run, else 1."
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Real images to compare with.")] = "test",
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the latents.")] = 0,
-    weights: Annotated[str | None, typer.Option(help="Path or URI of Inception's weights.")] = None,
-    latent_clamp: Annotated[
-        float | None,
-        typer.Option(min=0, callback=finite, help="Clamp latents to ± this; authors' code: 1."),
-    ] = None,
-    perceptual: Annotated[
-        str | None,
-        typer.Option(help="vgg16 or vgg16-hed: perceptual measures too."),
+    select_by: Annotated[
+        str, typer.Option(help="What they are compared by, on 10,000 images.")
+    ] = "frechet_sampling",
+    weights: Annotated[
+        str | None, typer.Option(help="Path or URI of Inception's weights: then it measures.")
     ] = None,
     perceptual_weights: Annotated[
-        str | None, typer.Option(help="Path or URI of that network's weights.")
+        str | None, typer.Option(help="Path or URI of the perceptual network's weights.")
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="Keep the real images' features in this folder, for the next model."),
+        typer.Option(help="Keep real images' statistics here; by default in the user's cache."),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Where to compute; a GPU, if there is one, by default.")
     ] = None,
+    extractor: Annotated[str | None, typer.Option(help="Change the protocol's extractor.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Change its samples from the prior.")] = None,
+    split: Annotated[str | None, typer.Option(help="Change both of its splits.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Change its seed.")] = None,
+    latent_clamp: Annotated[
+        float | None, typer.Option(help="Change to what ± its latents are clamped.")
+    ] = None,
+    perceptual: Annotated[
+        str | None, typer.Option(help="Measure perceptually too: vgg16 or vgg16-hed.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a model and write evaluation.json and report.html.
+    """Measure a model, or the best of a run, and write evaluation.json and report.html.
 
     ```
-    dcvae evaluate run/snapshots/000000040000 --data ./digits --out ./evaluation
+    dcvae evaluate run --data ./digits --out ./evaluation
+    dcvae evaluate run/snapshots/000000040000 --data ./digits --out ./evaluation \\
+        --protocol held-out,samples=5000
     ```
+
+    The same command again goes on where it was stopped, and does not repeat what is done.
     """
     from dcvae.evaluation import evaluate as measure
+    from dcvae.evaluation import protocol_for
     from dcvae.evaluation.results import REPORT
     from dcvae.registry import resolve
     from dcvae.report import write_report
+    from dcvae.run_folder import is_run
     from dcvae.storage import join
 
-    stopped = f"{out} has no new evaluation; the same command begins it again"
+    changes = {
+        "extractor": extractor,
+        "samples": samples,
+        "reference_split": split,
+        "reconstructed_split": split,
+        "seed": seed,
+        "latent_clamp": latent_clamp,
+        "perceptual": perceptual,
+    }
+    whole_run = is_run(snapshot)
+    model = snapshot if whole_run else resolve(snapshot)
+    asked = protocol_for(model, protocol, weights).changed(
+        **{name: value for name, value in changes.items() if value is not None}
+    )
+    stopped = f"{out} has no new evaluation; the same command goes on with it"
     with progress_shown(stopped) as report:
         result = measure(
-            resolve(snapshot),
+            model,
             data,
             out,
-            reference,
+            reference or _cache(),
             write_report,
-            extractor=extractor,
-            samples=samples,
-            split=split,
-            seed=seed,
+            protocol=asked,
+            last=last or (5 if whole_run else 1),
+            select_by=select_by,
             progress=report,
             weights=weights,
-            latent_clamp=latent_clamp,
-            perceptual=perceptual,
             perceptual_weights=perceptual_weights,
             device=device,
         )
@@ -85,6 +117,20 @@ def evaluate(
     for line in result.lines():
         say(line)
     say(f"report: {join(out, REPORT)}")
+
+
+def _cache() -> str | None:
+    """Folder for statistics of real images, which any evaluation of this user may need.
+
+    None where there is no home that can be written, as in a container: they are made anew then.
+    """
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "dcvae" / "reference"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return str(folder) if os.access(folder, os.W_OK) else None
 
 
 def compare(

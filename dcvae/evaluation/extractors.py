@@ -23,6 +23,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_featur
 
 from dcvae.environment import INCEPTION_WEIGHTS
 from dcvae.errors import UserError
+from dcvae.evaluation.results import Network
 from dcvae.evaluation.weights import as_state, digest, find_weights, read_weights
 
 EFFICIENTNET = "efficientnet-lite0"
@@ -32,7 +33,7 @@ NAMES = (EFFICIENTNET, INCEPTION)
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_PREFIX = "6726825d"
-_NEEDED = (
+NEEDED = (
     f"the extractor {INCEPTION} needs the file {INCEPTION_FILE} (from the releases of the GitHub "
     f"project toshas/torch-fidelity); put it there, or give its path or URI with --weights or in "
     f"{INCEPTION_WEIGHTS}; the extractor {EFFICIENTNET} needs no file"
@@ -96,7 +97,7 @@ class InceptionV3(FeatureExtractorInceptionV3):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         place = find_weights(feature_extractor_weights_path, INCEPTION_WEIGHTS, INCEPTION_FILE)
-        content = read_weights(place, sha256_prefix, _NEEDED)
+        content = read_weights(place, sha256_prefix, NEEDED)
         # The parent reads its file with full unpickling: it gets one that we just wrote.
         with tempfile.TemporaryDirectory() as folder:
             clean = Path(folder) / INCEPTION_FILE
@@ -128,9 +129,9 @@ class Extractor:
     device: torch.device
 
     @property
-    def slug(self) -> str:
-        """The name as it stands inside metric names: ``efficientnet_lite0``."""
-        return self.name.replace("-", "_")
+    def described(self) -> Network:
+        """What a result says about it."""
+        return Network(name=self.name, sha256=self.sha256, input_size=self.input_size)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:

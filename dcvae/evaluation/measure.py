@@ -1,6 +1,7 @@
-"""Measuring a model: three passes, over real images, over the prior, and over the training set.
+"""Measuring a model: passes over real images, their reconstructions, the prior, the training set.
 
-Images are streamed; what stays are features, latents, and the few images that are shown.
+Images are streamed. What stays are moments of features, some features, some latents, and the few
+images that are shown.
 """
 
 from collections.abc import Iterator
@@ -10,21 +11,22 @@ import torch
 from torch import Tensor
 
 from dcvae.errors import UserError
-from dcvae.evaluation.distances import Features, Gathering, extract, pixel_distance
-from dcvae.evaluation.extractors import Extractor
-from dcvae.evaluation.perceptual import Perceptual, path_length
+from dcvae.evaluation.ahead import no_probe, no_reconstructions, probed_split
+from dcvae.evaluation.feature_set import FeatureSet
+from dcvae.evaluation.measured_sets import MeasuredSets, Reconstructed
+from dcvae.evaluation.names import KINDS, PROBE, metric_name
+from dcvae.evaluation.passes import Normal, Rows
+from dcvae.evaluation.perceptual import Perceptual, path_length, path_steps
 from dcvae.evaluation.probe import Probe, probe
-from dcvae.evaluation.reference import Reference
-from dcvae.evaluation.results import Metric, Protocol
-from dcvae.evaluation.selection import Selection
+from dcvae.evaluation.real_images import Drawn
+from dcvae.evaluation.results import Metric
 from dcvae.evaluation.sets import SetDistances, reading_order
 from dcvae.evaluation.shown import Shown, examples_by_class
-from dcvae.models import DCVAE
-from dcvae.pictures import to_float, to_uint8
-from dcvae.progress import OnProgress, Tally
+from dcvae.pictures import to_float
 
 SHOWN = 64
-PROBE_IMAGES = 60_000
+PATHS = 2 << 32
+"""Added to the seed: ends of paths are not the prior's samples again."""
 
 
 @dataclass
@@ -32,150 +34,80 @@ class Measured:
     """What the passes found."""
 
     metrics: dict[str, Metric] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """What could not be measured, and why."""
     probe: Probe | None = None
     shown: Shown = field(default_factory=Shown)
     """What pictures are drawn from."""
 
 
-@dataclass
-class _Pass:
-    """What the pass over the split gathers, batch by batch."""
-
-    latents: list[Tensor] = field(default_factory=list)
-    labels: list[Tensor] = field(default_factory=list)
-    pixel: list[Tensor] = field(default_factory=list)
-    perceptual: list[Tensor] = field(default_factory=list)
-    shown: list[Tensor] = field(default_factory=list)
-
-
 class Measurement:
     """One model measured by one protocol."""
 
-    def __init__(
-        self,
-        model: DCVAE,
-        images: Selection,
-        protocol: Protocol,
-        extractor: Extractor,
-        perceptual: Perceptual | None = None,
-        report: OnProgress | None = None,
-        reference: Reference | None = None,
-    ) -> None:
-        self.reference = reference or Reference(None)
-        self.model, self.images, self.protocol = model, images, protocol
-        self.extractor, self.perceptual = extractor, perceptual
-        self.report = report or (lambda done, total, what: None)
-        self.device = next(model.parameters()).device
+    def __init__(self, sets: MeasuredSets) -> None:
+        self.sets, self.protocol, self.passes = sets, sets.protocol, sets.passes
+        self.images, self.perceptual = sets.images, sets.perceptual
         self.found = Measured()
 
     @torch.no_grad()
     def run(self) -> Measured:
         """All passes, and every metric that the data allows."""
-        real, reconstructed, latents, labels = self._real_pass()
-        sampled = self._prior_pass()
-        train, train_latents, train_labels = self._training_pass(labels is not None)
-        distances = SetDistances(self.extractor, self.protocol, real, train)
-        distances.advance = self._counter("distances", distances.total)
-        self.found.metrics |= distances.metrics("sampling", sampled)
-        self.found.metrics |= distances.metrics("reconstruction", reconstructed)
-        if labels is not None and train_labels is not None and train_latents is not None:
-            self.found.shown.labels = labels[:SHOWN]
-            self.found.shown.examples = examples_by_class(train_latents, train_labels)
-            self._probe(train_latents, train_labels, latents, labels)
+        self.sets.check_model()
+        reference, other = self.sets.reference(), self.sets.other()
+        reconstructed, sampled = self.sets.reconstructions(), self.sets.samples()
+        self._distances(reference, other, sampled, reconstructed)
+        self._image_distances(reconstructed)
+        self._draw()
+        self._probe(reconstructed)
         if self.perceptual:
             self._path_length(self.perceptual)
         self.found.metrics = dict(sorted(self.found.metrics.items(), key=reading_order))
         return self.found
 
-    def _real_pass(self) -> tuple[Features, Features, Tensor, Tensor | None]:
-        """The split and its reconstructions: features of both, latents, labels."""
-        p, found = self.protocol, _Pass()
-        key = self.reference.key(p.split, p.samples, p, self.extractor)
-        known = self.reference.get(key, p.samples)
-        real, reconstructed = (Gathering(self.extractor, p.samples) for _ in range(2))
-        tell = self._counter("reconstructions")
-        for images, labels in self.images.choice(p.split, p.samples, p.seed):
-            x = to_float(images).to(self.device)
-            mu, _ = self.model.encode(x)
-            y = self._finite(self.model.decode(mu))
-            found.latents.append(mu.float().cpu())
-            found.pixel.append(pixel_distance(x, y).cpu())
-            if self.perceptual:
-                found.perceptual.append(self.perceptual.distance(x, y))
-            if labels is not None:
-                found.labels.append(labels)
-            if sum(map(len, found.shown)) < SHOWN:
-                found.shown.append(to_float(images))
-            if known is None:
-                real.add(images)
-            reconstructed.add(to_uint8(y))
-            tell(len(images))
-        if known is None:
-            known = real.features()
-            self.reference.put(key, known)
-        self.found.shown.inputs = torch.cat(found.shown)[:SHOWN]
-        self._add_image_distances(torch.cat(found.pixel), found.perceptual)
-        latents, labels = torch.cat(found.latents), _cat(found.labels)
-        return known, reconstructed.features(), latents, labels
-
-    def _prior_pass(self) -> Features:
-        """Images decoded from the prior, as many as there are real ones."""
-        p = self.protocol
-        shown: list[Tensor] = []
-
-        def stream() -> Iterator[Tensor]:
-            latents = prior(p.samples, self._latent_dim(), p.seed, p.latent_clamp)
-            for z in torch.split(latents, self.images.batch_size):
-                images = self._finite(self.model.decode(z.to(self.device)))
-                if sum(map(len, shown)) < SHOWN:
-                    shown.append(images.float().cpu())
-                yield to_uint8(images)
-
-        features = extract(stream(), self.extractor, p.samples, self._counter("samples"))
-        self.found.shown.samples = torch.cat(shown)[:SHOWN]
-        return features
-
-    def _training_pass(
-        self, labelled: bool
-    ) -> tuple[Features | None, Tensor | None, Tensor | None]:
-        """Another set of real images: features for the floor, latents and labels for the probe."""
-        other = self._other_split()
+    def _distances(
+        self,
+        reference: FeatureSet,
+        other: FeatureSet | None,
+        sampled: FeatureSet,
+        reconstructed: Reconstructed,
+    ) -> None:
+        extractor = self.sets.extractor.described
         if other is None:
-            return None, None, None
-        p = self.protocol
-        count = self.images.count(other, p.samples)
-        key = self.reference.key(other, count, p, self.extractor)
-        floor = self.reference.get(key, count)
-        if floor is None:
-            tell = self._counter("other real images", count)
-            batches = (images for images, _ in self.images.choice(other, count, p.seed))
-            floor = extract(batches, self.extractor, count, tell)
-            self.reference.put(key, floor)
-        if not labelled:
-            return floor, None, None
-        latents: list[Tensor] = []
-        labels: list[Tensor] = []
-        tell = self._counter("latents for the probe", self.images.count(other, PROBE_IMAGES))
-        for images, batch_labels in self.images.choice(other, PROBE_IMAGES, p.seed):
-            if batch_labels is not None:
-                latents.append(self.model.encode(to_float(images).to(self.device))[0].float().cpu())
-                labels.append(batch_labels)
-            tell(len(images))
-        return floor, _cat(latents), _cat(labels)
+            self.found.left_out["the same distances of other real images"] = (
+                f"there are no images besides those of the split {self.protocol.reference_split}"
+            )
+        distances = SetDistances(extractor, self.protocol, reference, other)
+        distances.advance = self.passes.counted("distances", distances.total)
+        for kind, ours in zip(KINDS, (sampled, reconstructed.features), strict=True):
+            if not ours.total:
+                name = metric_name("fid", kind, extractor.name)
+                self.found.left_out[name] = no_reconstructions(
+                    self.images.manifest, self.protocol.reconstructed_split
+                )
+                continue
+            metrics, left_out = distances.metrics(kind, ours)
+            self.found.metrics |= metrics
+            self.found.left_out |= left_out
 
-    def _add_image_distances(self, pixel: Tensor, perceptual: list[Tensor]) -> None:
-        split = self.protocol.split
+    def _image_distances(self, found: Reconstructed) -> None:
+        split, count = self.protocol.reconstructed_split, found.pixel.count
+        decoded = "a sample" if self.protocol.latent == "sampled" else "the mean"
+        if not count:
+            self.found.left_out["pixel_distance"] = no_reconstructions(
+                self.images.manifest, self.protocol.reconstructed_split
+            )
+            return
         self.found.metrics["pixel_distance"] = Metric(
-            value=float(pixel.double().mean()),
-            samples=len(pixel),
+            value=found.pixel.value,
+            samples=count,
             split=split,
-            definition="root mean square difference to the reconstruction in 8-bit levels, "
-            "mean over images",
+            definition="root mean square difference to the reconstruction from "
+            f"{decoded} of q(z|x) in 8-bit levels, mean over images",
         )
         if self.perceptual:
             self.found.metrics[f"perceptual_distance{self.perceptual.slug}"] = Metric(
-                value=float(torch.cat(perceptual).double().mean()),
-                samples=len(pixel),
+                value=found.perceptual.value,
+                samples=count,
                 split=split,
                 extractor=self.perceptual.name,
                 extractor_sha256=self.perceptual.sha256,
@@ -183,71 +115,101 @@ class Measurement:
             )
 
     def _path_length(self, perceptual: Perceptual) -> None:
-        p = self.protocol
-        value = path_length(
-            lambda z: self.model.decode(z.to(self.device)),
-            perceptual.distance,
-            self._latent_dim(),
-            p.samples,
-            p.seed,
-            self.images.batch_size,
-            self._counter("path length"),
-        )
+        p, dimensions = self.protocol, self.sets.latent_dim
+        total = self.sets.sample_count
+        values = Rows(total)
+
+        def batches(done: int) -> Iterator[Tensor]:
+            ends = Normal(2 * dimensions + 1, p.seed + PATHS, done)
+            return ends.batches(total - done, self.images.batch_size)
+
+        def step(ends: Tensor) -> int:
+            values.add(path_steps(self.sets.decoded, perceptual.distance, ends))
+            return len(ends)
+
+        self.passes.run("path length", total, {"values": values}, batches, step)
         self.found.metrics[f"ppl_{perceptual.name.replace('-', '_')}_relu4_3"] = Metric(
-            value=value,
-            samples=p.samples,
+            value=path_length(values.rows),
+            samples=total,
             split="prior",
             extractor=perceptual.name,
             extractor_sha256=perceptual.sha256,
             definition="perceptual path length, full, ε = 1e-4, of relu4_3",
         )
 
-    def _probe(self, train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor) -> None:
-        self.report(0, None, "linear probe")
-        names = self.images.manifest.classes or []
-        classes = max(len(names), int(max(train_labels.max(), labels.max())) + 1)
-        found = probe(train, train_labels, test, labels, classes, self.protocol.seed)
+    def _probe(self, measured: Reconstructed) -> None:
+        """The linear classifier, or why there is none; examples of classes for the pictures."""
+        p, names = self.protocol, self.images.manifest.classes or []
+        try:
+            split = self._probed_split(measured)
+            latents, labels = self._training_latents(split)
+            self.found.shown.examples = examples_by_class(latents, labels)
+            self.passes.tell("linear probe")
+            held, held_labels = measured.latents.rows, measured.labels.rows
+            classes = max(len(names), int(max(labels.max(), held_labels.max())) + 1)
+            found = probe(
+                latents, labels, held, held_labels, classes, p.seed, trials=p.probe_trials
+            )
+        except UserError as reason:
+            self.found.left_out |= dict.fromkeys(PROBE, str(reason))
+            return
         self.found.probe = found
+        about = f"error of a linear classifier on the latents, {p.probe_trials} trials"
         for name, value, definition in (
-            (
-                "probe_error_mean",
-                found.mean,
-                "error of a linear classifier on the latents, 5 trials",
-            ),
-            ("probe_error_ci95", found.ci95, "half width of its 95 % confidence interval"),
+            (PROBE[0], found.mean, about),
+            (PROBE[1], found.ci95, "half width of its 95 % confidence interval"),
         ):
             self.found.metrics[name] = Metric(
-                value=value, samples=len(labels), split=self.protocol.split, definition=definition
+                value=value,
+                samples=len(held_labels),
+                split=p.reconstructed_split,
+                definition=definition,
             )
 
-    def _other_split(self) -> str | None:
-        """Where real images come from that are not those measured against."""
-        splits = self.images.manifest.splits
-        for name in ("train", "test", *splits):
-            if name in splits and name != self.protocol.split:
-                return name
-        return None
+    def _probed_split(self, measured: Reconstructed) -> str:
+        """The split that the classifier learns from."""
+        manifest, held = self.images.manifest, self.protocol.reconstructed_split
+        if why := no_probe(manifest, held):
+            raise UserError(why)
+        if not len(measured.labels):
+            raise UserError("the images have no labels")
+        return probed_split(manifest, held) or held
 
-    def _latent_dim(self) -> int:
-        return int(self.model.config.model.latent_dim)
+    def _training_latents(self, split: str) -> tuple[Tensor, Tensor]:
+        p = self.protocol
+        total = self.images.count(split, p.probe_images)
+        latents, labels = Rows(total), Rows(total)
 
-    def _finite(self, images: Tensor) -> Tensor:
-        if not images.isfinite().all():
-            raise UserError(
-                "the model makes images that are not finite numbers; its training has diverged, "
-                "so evaluate an earlier snapshot"
-            )
-        return images
+        def step(batch: Drawn) -> int:
+            if batch.labels is not None:
+                mu, _ = self.sets.model.encode(to_float(batch.images).to(self.sets.device))
+                latents.add(mu.float().cpu())
+                labels.add(batch.labels)
+            return len(batch.images)
 
-    def _counter(self, what: str, total: int | None = None) -> Tally:
-        return Tally(self.report, total or self.protocol.samples, what)
+        def batches(done: int) -> Iterator[Drawn]:
+            return self.images.drawn(split, p.probe_images, p.seed, done)
 
+        parts = {"latents": latents, "labels": labels}
+        self.passes.run("latents for the probe", total, parts, batches, step)
+        return latents.rows, labels.rows
 
-def prior(samples: int, latent_dim: int, seed: int, clamp: float | None) -> Tensor:
-    """Latents from N(0, I), ``(samples, latent_dim)``, the same for every batch size and device."""
-    z = torch.randn(samples, latent_dim, generator=torch.Generator().manual_seed(seed))
-    return z if clamp is None else z.clamp(-clamp, clamp)
-
-
-def _cat(parts: list[Tensor]) -> Tensor | None:
-    return torch.cat(parts) if parts else None
+    def _draw(self) -> None:
+        """The images that are shown: the first of each kind."""
+        p, shown = self.protocol, self.found.shown
+        for split in (p.reconstructed_split, p.reference_split):
+            if self.images.size(split):
+                break
+        inputs, labels, count = [], [], 0
+        for batch in self.images.drawn(split, p.reconstructions, p.seed):
+            inputs.append(to_float(batch.images))
+            labels += [] if batch.labels is None else [batch.labels]
+            count += len(batch.images)
+            if count >= SHOWN:
+                break
+        shown.inputs = torch.cat(inputs)[:SHOWN]
+        shown.labels = torch.cat(labels)[:SHOWN] if labels else None
+        shown.split = split
+        shown.samples = torch.cat(
+            [self.sets.decoded(z).float().cpu() for z in self.sets.prior(SHOWN)]
+        )

@@ -2,10 +2,21 @@
 
 from typing import Literal
 
+PROBE = ("probe_error_mean", "probe_error_ci95")
 Better = Literal["lower", "higher"]
 EXTRACTORS = ("efficientnet-lite0", "inception-v3")
 _INCEPTION = EXTRACTORS[1]
-_KINDS = ("sampling", "reconstruction")
+KINDS = ("sampling", "reconstruction")
+
+
+def metric_name(distance: str, kind: str, extractor: str) -> str:
+    """``fid`` of ``sampling`` → ``fid_sampling``, or ``fd_efficientnet_lite0_sampling``."""
+    slug = extractor.replace("-", "_")
+    if distance in ("precision", "recall"):
+        return f"{distance}_{slug}_{kind}"
+    if extractor == _INCEPTION:
+        return f"{distance}_{kind}"
+    return f"{distance.replace('id', 'd')}_{slug}_{kind}"
 
 
 def measurable(extractor: str, perceptual: str | None = None) -> dict[str, Better]:
@@ -17,17 +28,15 @@ def measurable(extractor: str, perceptual: str | None = None) -> dict[str, Bette
         extractor: the network whose features are compared.
         perceptual: the network of the perceptual measures, if they are asked for.
     """
-    slug = "_" + extractor.replace("-", "_")
-    own = extractor == _INCEPTION
     found: dict[str, Better] = {"pixel_distance": "lower"}
-    for kind in _KINDS:
+    for kind in KINDS:
         for distance in ("fid", "kid"):
-            found[f"{distance if own else distance.replace('id', 'd') + slug}_{kind}"] = "lower"
+            found[metric_name(distance, kind, extractor)] = "lower"
         for distance in ("precision", "recall"):
-            found[f"{distance}{slug}_{kind}"] = "higher"
-        if own:
+            found[metric_name(distance, kind, extractor)] = "higher"
+        if extractor == _INCEPTION:
             found[f"is_{kind}"] = "higher"
-    found["probe_error_mean"] = found["probe_error_ci95"] = "lower"
+    found |= dict.fromkeys(PROBE, "lower")
     if perceptual:
         network = perceptual.replace("-", "_")
         suffix = "" if perceptual == "vgg16" else f"_{network}"

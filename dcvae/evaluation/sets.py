@@ -1,4 +1,4 @@
-"""Distances of whole sets under the names that their protocol gives them.
+"""Distances of whole sets under the names that their extractor gives them.
 
 Only Inception's own features make an FID, a KID or an Inception score; other extractors have
 their name in the metric's name.
@@ -6,21 +6,23 @@ their name in the metric's name.
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
-from dcvae.evaluation.distances import (
-    Features,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    precision_recall,
-)
-from dcvae.evaluation.extractors import INCEPTION, Extractor
-from dcvae.evaluation.results import Metric, Protocol
+from dcvae.errors import UserError
+from dcvae.evaluation.distances import frechet_distance, kernel_distance, precision_recall
+from dcvae.evaluation.feature_set import FeatureSet
+from dcvae.evaluation.names import metric_name
+from dcvae.evaluation.protocol import Protocol
+from dcvae.evaluation.results import Metric, Network
 
+DISTANCES = ("fid", "kid", "precision", "recall")
+T = TypeVar("T")
+_KEPT = ("kid", "precision", "recall")
+"""What looks at features one by one, and so at those only that were kept."""
 _DEFINITIONS = {
-    "fid": "Fréchet distance of features to the real images of the split",
+    "fid": "Fréchet distance of features to the real images of the split {split}",
     "kid": "squared MMD of features with a cubic kernel, unbiased",
-    "is": "Inception score, mean of 10 splits",
+    "is": "Inception score, mean of {splits} parts",
     "precision": "share that lies among the real images, k = 3",
     "recall": "share of the real images that they cover, k = 3",
 }
@@ -35,60 +37,80 @@ class SetDistances:
 
     def __init__(
         self,
-        extractor: Extractor,
+        extractor: Network,
         protocol: Protocol,
-        real: Features,
-        other: Features | None,
+        reference: FeatureSet,
+        other: FeatureSet | None,
         advance: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.extractor, self.protocol = extractor, protocol
-        self.real, self.other, self.advance = real, other, advance
+        self.reference, self.other, self.advance = reference, other, advance
 
-    def metrics(self, kind: str, ours: Features) -> dict[str, Metric]:
-        """Every distance of ``ours``, named ``<distance>_<kind>``."""
-        return {
-            f"{self._name(distance)}_{kind}": Metric(
-                value=value,
-                samples=len(ours),
-                split=self.protocol.split,
-                floor=self._floors.get(distance),
-                floor_samples=len(self.other) if self.other else None,
-                extractor=self.extractor.name,
-                extractor_sha256=self.extractor.sha256,
-                better="lower" if distance in ("fid", "kid") else "higher",
-                definition=_DEFINITIONS[distance],
-            )
-            for distance, value in self._measure(ours).items()
-        }
+    def metrics(self, kind: str, ours: FeatureSet) -> tuple[dict[str, Metric], dict[str, str]]:
+        """Every distance of ``ours``, named ``<distance>_<kind>``, and what has none, and why."""
+        found: dict[str, Metric] = {}
+        left_out: dict[str, str] = {}
+        for distance, value in self._measure(ours).items():
+            name = metric_name(distance, kind, self.extractor.name)
+            if isinstance(value, str):
+                left_out[name] = value
+            else:
+                found[name] = self._metric(distance, value, ours)
+        return found, left_out
 
     @property
     def total(self) -> int:
         """How many distances ``advance`` is told of, for samples and for reconstructions."""
-        return 4 * (3 if self.other else 2)
+        return len(DISTANCES) * (3 if self.other else 2)
+
+    def _metric(self, distance: str, value: float, ours: FeatureSet) -> Metric:
+        def counted(features: FeatureSet) -> int:
+            return len(features.kept) if distance in _KEPT else len(features)
+
+        floor = self._floors.get(distance)
+        known = floor if isinstance(floor, float) else None
+        return Metric(
+            value=value,
+            samples=counted(ours),
+            split=self.protocol.reference_split,
+            real_images=None if distance == "is" else counted(self.reference),
+            floor=known,
+            floor_samples=counted(self.other) if self.other and known is not None else None,
+            extractor=self.extractor.name,
+            extractor_sha256=self.extractor.sha256,
+            better="lower" if distance in ("fid", "kid") else "higher",
+            definition=_DEFINITIONS[distance].format(
+                split=self.protocol.reference_split, splits=self.protocol.score_splits
+            ),
+        )
 
     @cached_property
-    def _floors(self) -> dict[str, float]:
+    def _floors(self) -> dict[str, float | str]:
         return self._measure(self.other) if self.other else {}
 
-    def _measure(self, ours: Features) -> dict[str, float]:
+    def _measure(self, ours: FeatureSet) -> dict[str, float | str]:
+        """Distance → its value, or why it has none."""
+        found: dict[str, float | str] = {}
         # In this order of the arguments the square root of the real covariance is made once.
-        found = {"fid": frechet_distance(self.real.statistics, ours.statistics)}
+        found["fid"] = _value(lambda: frechet_distance(self.reference.statistics, ours.statistics))
         self.advance(1)
-        found["kid"] = kernel_distance(ours.values, self.real.values, self.protocol.seed)
+        kept = ours.kept, self.reference.kept
+        found["kid"] = _value(lambda: kernel_distance(*kept, self.protocol.seed))
         self.advance(1)
-        both = precision_recall(ours.values, self.real.values)
-        found["precision"], found["recall"] = both
+        both = _value(lambda: precision_recall(*kept))
+        found["precision"], found["recall"] = (both, both) if isinstance(both, str) else both
         self.advance(2)
-        if self.extractor.name == INCEPTION and ours.logits is not None:
-            found["is"] = inception_score(ours.logits)[0]
+        score = ours.inception_score()
+        if score is not None:
+            found["is"] = score
         return found
 
-    def _name(self, distance: str) -> str:
-        if distance in ("precision", "recall"):
-            return f"{distance}_{self.extractor.slug}"
-        if self.extractor.name == INCEPTION:
-            return distance
-        return f"{distance.replace('id', 'd')}_{self.extractor.slug}"
+
+def _value(measure: Callable[[], T]) -> T | str:
+    try:
+        return measure()
+    except UserError as reason:
+        return str(reason)
 
 
 def reading_order(item: tuple[str, Metric]) -> tuple[int, str]:

@@ -9,13 +9,29 @@ import torch
 from torch import Tensor
 
 from dcvae.errors import UserError
-from dcvae.storage import NotFound, open_storage
+from dcvae.storage import NotFound, Storage, open_storage
 
 
 def find_weights(given: str | None, variable: str, file_name: str) -> str:
     """Where the weights are: as ``given``, as the environment says, or in torch hub's cache."""
     default = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     return given or os.environ.get(variable) or str(default)
+
+
+def check_there(place: str, missing: str) -> None:
+    """Refuses a place without weights, without reading them.
+
+    Raises:
+        UserError: there is no such file; with what :func:`read_weights` would say.
+    """
+    storage, name = _split(place)
+    if storage.stat(name) is None:
+        raise UserError(f"there are no weights at {place}: {missing}")
+
+
+def _split(place: str) -> tuple[Storage, str]:
+    folder, _, name = place.rpartition("/")
+    return open_storage(folder or ("/" if place.startswith("/") else ".")), name
 
 
 def read_weights(place: str, sha256: str, missing: str) -> bytes:
@@ -28,9 +44,9 @@ def read_weights(place: str, sha256: str, missing: str) -> bytes:
     Raises:
         UserError: there is no such file, or it is another one.
     """
-    folder, _, name = place.rpartition("/")
+    storage, name = _split(place)
     try:
-        content = open_storage(folder or ("/" if place.startswith("/") else ".")).read(name)
+        content = storage.read(name)
     except NotFound:
         raise UserError(f"there are no weights at {place}: {missing}") from None
     found = digest(content)

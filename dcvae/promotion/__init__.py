@@ -1,6 +1,6 @@
 """Registering a model, and deciding whether it becomes the champion."""
 
 from dcvae.promotion.judge import Verdict, judge
-from dcvae.promotion.register import Registration, measure_champion, register
+from dcvae.promotion.register import Aids, Registration, measure_champion, register
 
-__all__ = ["Registration", "Verdict", "judge", "measure_champion", "register"]
+__all__ = ["Aids", "Registration", "Verdict", "judge", "measure_champion", "register"]

@@ -4,20 +4,21 @@ import math
 from collections.abc import Mapping
 
 from dcvae.errors import UserError
-from dcvae.evaluation.names import EXTRACTORS, measurable
+from dcvae.evaluation.names import measurable
+from dcvae.evaluation.protocol import Protocol
 from dcvae.registry.catalogues import check_kind
 from dcvae.registry.versions import check_name
 
 
 def check_beforehand(
-    name: str, maximum: Mapping[str, object], extractor: str = "", registry: str = ""
+    name: str, maximum: Mapping[str, object], protocol: Protocol, registry: str = ""
 ) -> None:
     """Refuse what only the step after the training would refuse.
 
     Args:
         name: of the model.
         maximum: metric name → largest value that the gate is to let pass.
-        extractor: what will measure; empty: the one that needs no file.
+        protocol: by which the model will be measured.
         registry: which other registry is to show it; empty: as the environment says.
 
     Raises:
@@ -26,14 +27,11 @@ def check_beforehand(
     check_name(name)
     if registry:
         check_kind(registry)
-    extractor = extractor or EXTRACTORS[0]
-    if extractor not in EXTRACTORS:
-        raise UserError(f"there is no extractor {extractor!r}; use one of: {', '.join(EXTRACTORS)}")
-    better = measurable(extractor)
+    better = measurable(protocol.extractor, protocol.perceptual)
     for metric, value in maximum.items():
         if metric not in better:
             raise UserError(
-                f"maximum asks for {metric}, which is not measured with {extractor}; there "
+                f"maximum asks for {metric}, which {protocol.label} does not measure; there "
                 f"are: {', '.join(name for name, best in better.items() if best == 'lower')}"
             )
         if better[metric] == "higher":

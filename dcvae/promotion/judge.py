@@ -25,9 +25,11 @@ def check_thresholds(thresholds: dict[str, float], evaluation: Evaluation) -> No
     for name, maximum in thresholds.items():
         metric = evaluation.metrics.get(name)
         if metric is None:
+            why = evaluation.left_out.get(name)
             measured = ", ".join(sorted(evaluation.metrics))
             raise UserError(
-                f"the gate asks for {name}, which was not measured; there are: {measured}"
+                f"the gate asks for {name}, which was not measured"
+                + (f": {why}" if why else f"; there are: {measured}")
             )
         if metric.better == "higher":
             raise UserError(f"{name} is better when higher; thresholds are maxima, so leave it out")
@@ -44,7 +46,7 @@ def judge(
     """Passes a candidate that meets all thresholds and is no worse than the present champion.
 
     Compared are the metrics that have a threshold; without thresholds, the Fréchet distances. Two
-    models are compared on the same protocol only: same data, split, sizes, extractor and options.
+    models are compared on the same protocol only, carried out on the same data.
     """
     check_thresholds(thresholds, candidate)
     values = candidate.values()
@@ -53,15 +55,25 @@ def judge(
             return Verdict(False, f"{name} is {values[name]:.4g}, above the allowed {maximum:.4g}")
     if champion is None:
         return Verdict(True, f"there was no champion and {_met(thresholds)}")
-    differences = candidate.protocol.differences(champion.protocol)
-    if differences:
+    incomparable = differing(candidate, champion)
+    if incomparable:
         return Verdict(
             False,
-            f"it cannot be compared with the champion, version {champion_version}: their "
-            f"evaluations differ in {', '.join(differences)}; evaluate the champion the same way "
-            "or promote by hand",
+            f"it cannot be compared with the champion, version {champion_version}: "
+            f"{incomparable}; evaluate the champion the same way or promote by hand",
         )
     return _against_champion(values, champion.values(), champion_version, list(thresholds))
+
+
+def differing(ours: Evaluation, theirs: Evaluation) -> str:
+    """Why the numbers of two evaluations cannot be compared; empty: they can."""
+    differences = ours.differences(theirs)
+    if not differences:
+        return ""
+    what = f"their evaluations differ in {', '.join(differences)}"
+    if ours.protocol == theirs.protocol:
+        return what
+    return f"{what} (protocol {ours.protocol.label} here, {theirs.protocol.label} there)"
 
 
 def compared_metrics(values: dict[str, float], names: list[str]) -> list[str]:
@@ -73,6 +85,12 @@ def _against_champion(
     ours: dict[str, float], theirs: dict[str, float], version: int | None, names: list[str]
 ) -> Verdict:
     names = compared_metrics(ours, names)
+    if not names:
+        return Verdict(
+            False,
+            f"nothing was measured that it could be compared by with the champion, version "
+            f"{version}: set a threshold for a metric that both have, or promote by hand",
+        )
     for name in names:
         if name not in theirs:
             return Verdict(False, f"the champion, version {version}, has no {name} to compare with")

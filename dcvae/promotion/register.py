@@ -40,6 +40,19 @@ class Registration:
     """The champion before the decision."""
 
 
+@dataclass(frozen=True)
+class Aids:
+    """What measuring a champion again may need besides the data."""
+
+    reference: str | None = None
+    """URI of the folder with statistics of real images."""
+    weights: str | None = None
+    """Path or URI of Inception's weights."""
+
+
+NO_AIDS = Aids()
+
+
 def register(
     snapshot: str,
     evaluation: str,
@@ -49,6 +62,7 @@ def register(
     lineage: dict[str, Any] | None = None,
     data: str | None = None,
     catalogue: Catalogue | None = None,
+    aids: Aids = NO_AIDS,
 ) -> Registration:
     """Registers a snapshot with its evaluation as a version of ``name``, and judges it.
 
@@ -56,7 +70,7 @@ def register(
     registration changes nothing, not even after somebody promoted another version by hand.
 
     Args:
-        snapshot: URI of the snapshot folder.
+        snapshot: URI of the snapshot folder; empty: the one that the evaluation is of.
         evaluation: URI of the folder with its ``evaluation.json``.
         thresholds: metric name → largest value that the gate lets pass.
         lineage: what else is known of its origin (run, code version, pipeline run).
@@ -64,6 +78,7 @@ def register(
             protocol, for example on older data, it is measured again on this set, so that the two
             can be compared. Without it, such a champion stays.
         catalogue: another registry that shows the model's versions and its champion.
+        aids: what measuring the champion again may need.
 
     Raises:
         UserError: the weights are damaged or not the evaluated ones, a threshold's metric was not
@@ -71,21 +86,22 @@ def register(
             in the bucket, and the same call again tells it.
     """
     limits = dict(thresholds or {})
-    source, measured = open_storage(snapshot), open_storage(evaluation)
-    model = open_model(registry, name)
+    measured, model = open_storage(evaluation), open_model(registry, name)
+    snapshot = snapshot or read_evaluation(measured).snapshot.uri
+    source = open_storage(snapshot)
     description = describe_snapshot(source)
     result = read_evaluation(measured)
     check_thresholds(limits, result)
     if catalogue:
         catalogue.check(model.uri, name)
-    with _weights(source, description["weights_sha256"], result) as weights:
+    with _weights(source, description["weights_sha256"], result) as file:
         config = source.read(CONFIG)
         draft = _draft(config, description, result, lineage or {}, snapshot)
         version, seen = find(model, draft.digest)
         if version is None:
-            _upload(model.child(*draft.folder.split("/")), weights, config, measured, draft, name)
+            _upload(model.child(*draft.folder.split("/")), file, config, measured, draft, name)
             version = claim(model, draft, after=seen)
-    state = decide(model, lambda state: _gate(model, state, version, limits, data))
+    state = decide(model, lambda state: _gate(model, state, version, limits, data, aids))
     event = _decided(state, version, limits, data)
     assert event is not None, "decide() wrote the event or found it"
     if catalogue:
@@ -94,7 +110,13 @@ def register(
     return Registration(version.version, uri, event.moved, event.reason, event.previous)
 
 
-def measure_champion(registry: str, name: str, evaluation: str, data: str) -> None:
+def measure_champion(
+    registry: str,
+    name: str,
+    evaluation: str,
+    data: str,
+    aids: Aids = NO_AIDS,
+) -> None:
     """Measures the champion of ``name`` as ``evaluation`` was, unless it has been already.
 
     For a machine with a GPU, ahead of ``register``, which then finds it done.
@@ -103,8 +125,8 @@ def measure_champion(registry: str, name: str, evaluation: str, data: str) -> No
     champion = read_state(model).version
     if champion:
         version = read_version(model, champion)
-        if version.evaluation.protocol != result.protocol:
-            _measured_alike(model, version, result, data)
+        if version.evaluation.differences(result):
+            _measured_alike(model, version, result, data, aids)
 
 
 @contextmanager
@@ -151,11 +173,18 @@ def _draft(
             "images": description["images"],
             "trained_on": description["dataset"],
             "trained_with": description["dcvae_version"],
+            **_selected(result),
             "registered_with": __version__,
             **lineage,
         },
         created_at=timestamp(),
     )
+
+
+def _selected(result: Evaluation) -> dict[str, Any]:
+    """Which snapshots of the run it was chosen from, and by what."""
+    chosen = result.selection
+    return {"selection": chosen.model_dump(mode="json")} if chosen else {}
 
 
 def _upload(
@@ -170,14 +199,19 @@ def _upload(
 
 
 def _gate(
-    model: Storage, state: State, version: Version, thresholds: dict[str, float], data: str | None
+    model: Storage,
+    state: State,
+    version: Version,
+    thresholds: dict[str, float],
+    data: str | None,
+    aids: Aids,
 ) -> Event | None:
     if _decided(state, version, thresholds, data):
         return None
     champion = read_version(model, state.version) if state.version else None
     measured = champion.evaluation if champion else None
-    if champion and data and champion.evaluation.protocol != version.evaluation.protocol:
-        measured = _measured_alike(model, champion, version.evaluation, data)
+    if champion and data and champion.evaluation.differences(version.evaluation):
+        measured = _measured_alike(model, champion, version.evaluation, data, aids)
     verdict = judge(version.evaluation, measured, state.version, thresholds)
     return Event(
         at=timestamp(),
@@ -191,22 +225,17 @@ def _gate(
     )
 
 
-def _measured_alike(model: Storage, champion: Version, like: Evaluation, data: str) -> Evaluation:
-    """The champion measured again by the candidate's protocol; kept, so that it is done once."""
+def _measured_alike(
+    model: Storage, champion: Version, like: Evaluation, data: str, aids: Aids
+) -> Evaluation:
+    """The champion measured again as the candidate was; kept, so that it is done once."""
     from dcvae.evaluation import evaluate
 
-    protocol = like.protocol
-    out = join(model.uri, "comparisons", f"{champion.version:06d}-{protocol.digest()[:16]}")
+    name = f"{champion.version:06d}-{like.protocol.slug}-{like.dataset.fingerprint[:8]}"
+    out = join(model.uri, "comparisons", name)
+    snapshot = resolve(join(model.uri, "versions", str(champion.version)))
     return evaluate(
-        resolve(join(model.uri, "versions", str(champion.version))),
-        data,
-        out,
-        extractor=protocol.extractor,
-        samples=protocol.samples,
-        split=protocol.split,
-        seed=protocol.seed,
-        latent_clamp=protocol.latent_clamp,
-        perceptual=protocol.perceptual,
+        snapshot, data, out, aids.reference, protocol=like.protocol, weights=aids.weights
     )
 
 

@@ -57,6 +57,7 @@ def compare_evaluations(
         best=_best(found, table),
         metrics=first.metrics,
         protocol=first.protocol,
+        extractor=first.extractor,
         dataset=first.dataset,
         evaluations=found,
         pictures={name: _pictures(places, name) for name in PICTURES},
@@ -153,7 +154,7 @@ def _markdown(table: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -
 def _check_protocols(found: Mapping[str, Evaluation]) -> None:
     (first, reference), *others = found.items()
     for label, evaluation in others:
-        differences = reference.protocol.differences(evaluation.protocol)
+        differences = reference.differences(evaluation)
         if differences:
             raise UserError(
                 f"{label} cannot be compared with {first}: their evaluations differ in "

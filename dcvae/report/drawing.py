@@ -27,18 +27,22 @@ class Pictures:
 
 @torch.no_grad()
 def draw(model: DCVAE, shown: Shown) -> Pictures:
-    """All contact sheets; images above 128 px are reduced to it, and fewer."""
+    """All contact sheets; images above 128 px are reduced to it, and fewer.
+
+    Where there is one image only, nothing is walked or mixed.
+    """
     inputs, device = shown.inputs, next(model.parameters()).device
     side = min(max(64, inputs.shape[-1]), LARGEST_TILE)
     count, columns = (64, 8) if side <= 64 else (24, 6)
-    first = inputs[: count // 2]
+    first = inputs[: max(1, count // 2)]
     outputs = model.reconstruct(first.to(device)).cpu()
     files = {
         "samples": png(sheet(shown.samples[:count], columns, side)),
         "reconstructions": png(sheet(pairs(first, outputs), columns, side, group=2)),
-        "interpolation": png(sheet(_walks(model, inputs.to(device)), 9, 96)),
-        "mixing": _mixing(model, inputs, device),
     }
+    if len(inputs) > 1:
+        files["interpolation"] = png(sheet(_walks(model, inputs.to(device)), 9, 96))
+        files["mixing"] = _mixing(model, inputs, device)
     changes = _changes(shown)
     if changes:
         files["edits"] = png(sheet(_edits(model, shown, changes), 1 + len(STRENGTHS), 96))

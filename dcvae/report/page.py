@@ -70,6 +70,8 @@ def write_report(place: Storage, evaluated: "Evaluated") -> None:
     page = template("report.html.j2").render(
         evaluation=evaluation,
         protocol=evaluation.protocol,
+        shown_split=shown.split,
+        explained=explained,
         snapshot=evaluation.snapshot,
         dataset=evaluation.dataset,
         description=description,
@@ -84,6 +86,26 @@ def write_report(place: Storage, evaluated: "Evaluated") -> None:
         others=rows(evaluation)[1],
     )
     place.write(REPORT, page.encode())
+
+
+_NONE = {
+    "reference_images": "all of the split",
+    "samples": "as many as there are reference images",
+    "latent_clamp": "not clamped",
+    "perceptual": "not measured",
+}
+
+
+def explained(field: str, value: object) -> str:
+    """A protocol's value as a reader of the page needs it."""
+    if value is None:
+        return _NONE[field]
+    if field == "latent_clamp":
+        return f"± {value}"
+    if field == "latent":
+        return "a sample of q(z|x)" if value == "sampled" else "the mean of q(z|x)"
+    grouped = isinstance(value, int) and field != "seed"
+    return f"{value:,}" if grouped else str(value)
 
 
 def title(name: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Dict, List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from pipelines.graphs.line import CPU_STEP, EXTRACTOR, GPU_STEP, Results, Size, line
+from dcvae.presets import default_protocol
+from pipelines.graphs.line import CPU_STEP, GPU_STEP, SELECT_BY, Results, Size, line
 from pipelines.graphs.side_by_side import Compared, side_by_side
 
 _SETTINGS = List[str]  # noqa: UP006
@@ -26,12 +27,15 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
         "images for testing where the source has no such split: a number or, below 1, a fraction",
     ),
     "ranks": (int, "processes that share each training, one per GPU"),
-    "samples": (int, "images in each compared set; 0: as many as are held out"),
-    "extractor": (
+    "protocol": (
         str,
-        "network whose features are compared; inception-v3 gives the paper's FID",
+        "how to measure: paper or held-out, or changed as paper,samples=9000; empty: as the preset",
     ),
-    "weights": (str, "URI of that network's weights, where it does not come with them"),
+    "weights": (str, "URI of Inception's weights: with them, distances are the paper's FIDs"),
+    "select_by": (
+        str,
+        "by what the best of the last 5 snapshots is found, such as pixel_distance",
+    ),
     "maximum": (_LIMITS, "largest values a champion may have, by metric"),
     "registry": (
         str,
@@ -67,6 +71,7 @@ def one_model(
         large: size of the step that runs the model. The rest are parameters' defaults.
     """
     defaults = _common(name, preset, source, ranks, held_out)
+    defaults |= {"protocol": default_protocol(preset), "select_by": SELECT_BY}
     defaults |= {"maximum": dict(maximum or {}), "registry": ""}
     if num_tasks is not None:
         defaults["num_tasks"] = num_tasks
@@ -110,8 +115,7 @@ def _common(name: str, preset: str, source: str, ranks: int, held_out: float) ->
         "settings": [],
         "held_out": float(held_out),
         "ranks": ranks,
-        "samples": 0,
-        "extractor": EXTRACTOR,
+        "protocol": "",
         "weights": "",
     }
 

@@ -52,8 +52,8 @@ REGISTRY_SECRET_KEYS = (
     "MLFLOW_TRACKING_TOKEN",
 )
 
-EXTRACTOR = "efficientnet-lite0"
-"""What measures where a pipeline does not ask: its weights are in its package."""
+SNAPSHOTS, SELECT_BY = 5, "frechet_sampling"
+"""How many of a run's last snapshots are compared, and by what, before the best is measured."""
 
 
 class Results(NamedTuple):
@@ -91,13 +91,14 @@ def line(
     settings: list[str],
     held_out: float,
     ranks: int,
-    samples: int,
+    protocol: str,
     maximum: dict[str, float],
     registry: str = "",
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
-    extractor: str = EXTRACTOR,
     weights: str = "",
+    snapshots: int = SNAPSHOTS,
+    select_by: str = SELECT_BY,
     num_tasks: int = 1,
 ) -> Results:
     """Add the four steps to the pipeline being defined.
@@ -120,9 +121,10 @@ def line(
     trained, measured = train_and_evaluate(
         data=cut.outputs["Output"],
         storage=storage,
-        samples=samples,
-        extractor=extractor,
+        protocol=protocol,
         weights=weights,
+        snapshots=snapshots,
+        select_by=select_by,
         champion=name,
         size=large,
         preset=preset,
@@ -130,17 +132,16 @@ def line(
         ranks=ranks,
         name=name,
         maximum=maximum,
-        measured_with=extractor,
         registry=registry,
     )
     registered = register(
-        snapshot=trained.outputs["Output"],
         evaluation=measured.outputs["Output"],
         data=cut.outputs["Output"],
         storage=storage,
         name=name,
         maximum=maximum,
         registry=registry,
+        weights=weights,
         run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,  # the runs of a schedule have no name here
     )
     prepare(registered, "Register, and judge against the champion", small)
@@ -162,9 +163,10 @@ def train_and_evaluate(
     *,
     data: Any,
     storage: Any,
-    samples: Any,
-    extractor: Any,
+    protocol: Any,
     weights: Any,
+    snapshots: Any,
+    select_by: Any = SELECT_BY,
     size: Size,
     champion: Any = "",
     label: str = "",
@@ -172,18 +174,21 @@ def train_and_evaluate(
 ) -> tuple[Any, Any]:
     """A task that trains, with the step's inputs ``training``, and one that measures the model.
 
-    ``size`` is of the latter, which measures the registry's ``champion`` too if it has to be.
+    Before it trains, the first looks whether the second will be able to measure by ``protocol``,
+    and the gate to judge by ``maximum``. ``size`` is of the second, which measures the registry's
+    ``champion`` too if it has to.
     ``label`` stands in their titles, to tell them from others of their kind.
     """
-    trained = train(data=data, storage=storage, **training)
+    how = {"protocol": protocol, "weights": weights}
+    trained = train(data=data, storage=storage, **how, **training)
     measured = evaluate(
         snapshot=trained.outputs["Output"],
         data=data,
         storage=storage,
-        samples=samples,
-        extractor=extractor,
-        weights=weights,
+        last=snapshots,
+        select_by=select_by,
         champion=champion,
+        **how,
     )
     prepare(trained, f"Train {label}".strip(), FOLLOWING)
     # Not optional: without it the step would train in its own small pod.

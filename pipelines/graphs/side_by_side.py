@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from components.compare import compare
 from pipelines.graphs.line import (
     CPU_STEP,
-    EXTRACTOR,
     GPU_STEP,
     Size,
     cut_images,
@@ -57,10 +56,9 @@ def side_by_side(
     settings: list[str],
     held_out: float,
     ranks: int,
-    samples: int,
+    protocol: str,
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
-    extractor: str = EXTRACTOR,
     weights: str = "",
 ) -> Compared:
     """Add to the pipeline being defined: cut the images, train and evaluate each model, compare.
@@ -89,9 +87,9 @@ def side_by_side(
         trained, measured = train_and_evaluate(
             data=cut.outputs["Output"],
             storage=storage,
-            samples=samples,
-            extractor=extractor,
+            protocol=protocol,
             weights=weights,
+            snapshots=1,  # after as many images as the others
             size=large,
             label=f"with {value}" if sweep else str(value),
             preset=preset,

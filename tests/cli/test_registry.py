@@ -116,7 +116,7 @@ def test_compare_takes_evaluations_and_registered_versions(dcvae: Any, registry:
     assert "needs 2 evaluations or more" in dcvae("compare", "a/evaluation", code=2)
     assert "is named twice" in dcvae("compare", "a/evaluation", "a/evaluation", code=2)
     assert "2 evaluations have 1 labels" in dcvae(*words[:5], code=2)
-    write_evaluation(Path("other"), b"a", {FD: 1.0}, samples=10)
+    write_evaluation(Path("other"), b"a", {FD: 1.0}, protocol="held-out,samples=10")
     assert "differ in samples" in dcvae("compare", "a/evaluation", "other", code=2)
 
 

@@ -69,7 +69,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     measured = run(
         where,
         "evaluate",
-        {**common, "samples": 40},
+        {**common, "protocol": "held-out,samples=40,reference_images=40,reconstructions=40"},
         {"metrics": "Metrics", "confusion": "ClassificationMetrics", "report": "HTML"},
     )
     evaluation = measured["parameterValues"]["Output"]
@@ -127,6 +127,9 @@ class Measured:
     def values(self) -> dict[str, float]:
         return {"fd": 1.5, "kd": float("nan"), "probe": float("inf")}
 
+    def lines(self) -> list[str]:
+        return [f"{name}: {value}" for name, value in self.values().items()]
+
 
 def test_what_is_no_number_never_reaches_kubeflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -142,7 +145,9 @@ def test_what_is_no_number_never_reaches_kubeflow(
     metrics = dsl.Metrics(uri=str(tmp_path / "metrics"))
     others = [cls(uri=str(tmp_path / cls.__name__)) for cls in (ClassificationMetrics, dsl.HTML)]
     snapshot = f"{tmp_path}/runs/r/snapshots/000000000000"
-    evaluate.python_func(snapshot, "data", str(tmp_path), 0, metrics, *others)
+    dataset = {"uri": "x", "name": "digits", "fingerprint": "0" * 64}
+    save_snapshot(open_storage(snapshot), DCVAE(configure("smoke")), images=0, dataset=dataset)
+    evaluate.python_func(snapshot, "data", str(tmp_path), "held-out", metrics, *others)
     assert metrics.metadata == {"fd": 1.5}
     assert "kd: nan" in capsys.readouterr().out, "people are told"
 
@@ -153,7 +158,7 @@ def test_what_is_no_number_never_reaches_kubeflow(
         ({"name": "Digits"}, "'Digits' cannot name a model"),
         (
             {"name": "digits", "maximum": {"fid_sampling": 9.0}},
-            "asks for fid_sampling, which is not",
+            "asks for fid_sampling, which held-out v1 does not",
         ),
         ({"name": "digits", "registry": "wandb"}, "there is no registry 'wandb'"),
     ],

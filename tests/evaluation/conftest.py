@@ -1,11 +1,18 @@
 """Real photographs, cut into small images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
 from dcvae.evaluation.extractors import Extractor, load_extractor
+from dcvae.models import DCVAE
+from dcvae.presets import configure
+from dcvae.sharding.shard import shard
+from dcvae.snapshot import save_snapshot
+from dcvae.storage import open_storage
 
 
 def photo_crops(count: int, seed: int, photos: tuple[int, ...] = (0, 1)) -> torch.Tensor:
@@ -18,6 +25,26 @@ def photo_crops(count: int, seed: int, photos: tuple[int, ...] = (0, 1)) -> torc
         y, x = rng.integers(0, image.shape[0] - 64), rng.integers(0, image.shape[1] - 64)
         crops.append(image[y : y + 64 : 2, x : x + 64 : 2])
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+
+
+def write_model(folder: Path, seed: int = 0, break_it: bool = False, images: int = 192) -> str:
+    """An untrained model for digits of 8 pixels; a broken one decodes to NaN."""
+    torch.manual_seed(seed)
+    model = DCVAE(configure("smoke")).eval()
+    if break_it:
+        with torch.no_grad():
+            next(model.decoder.parameters()).fill_(float("nan"))
+    dataset = {"uri": "s3://data/digits", "name": "digits", "fingerprint": "a" * 64}
+    save_snapshot(open_storage(str(folder)), model, images=images, dataset=dataset)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """scikit-learn's digits up to 8 pixels: 1,438 to learn from and 359 held out."""
+    place = str(tmp_path_factory.mktemp("data") / "digits")
+    shard("sklearn:digits", place, resolution=8)
+    return place
 
 
 @pytest.fixture(scope="session")

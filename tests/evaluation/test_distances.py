@@ -8,19 +8,19 @@ import torch
 import torch_fidelity
 from torch.utils.data import Dataset
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 from torchvision.transforms.functional import gaussian_blur
 
 from dcvae.errors import UserError
 from dcvae.evaluation.distances import (
-    Features,
-    Statistics,
-    extract,
     frechet_distance,
-    inception_score,
     kernel_distance,
     pixel_distance,
     precision_recall,
 )
+from dcvae.evaluation.feature_set import AT_ONCE, FeatureSet, Score, Statistics, gathered
 from dcvae.pictures import to_float, to_uint8
 
 from .conftest import photo_crops
@@ -39,8 +39,15 @@ class Images(Dataset):
         return self.images[index]
 
 
-def features_of(images: torch.Tensor, extractor) -> Features:
-    return extract(images.split(64), extractor, len(images))
+def features_of(images: torch.Tensor, extractor) -> FeatureSet:
+    return gathered((extractor(part)["1280"] for part in images.split(64)), len(images))
+
+
+def random_features(count: int, size: int, seed: int, offset: float = 0.0) -> torch.Tensor:
+    """Correlated, skewed, and far from 0: as features are, and harder."""
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(size, size, generator=torch.Generator().manual_seed(99)) / size**0.5
+    return (torch.randn(count, size, generator=generator) @ mix).exp() + offset
 
 
 def test_a_set_has_no_distance_to_itself(photos, extractor):
@@ -49,8 +56,8 @@ def test_a_set_has_no_distance_to_itself(photos, extractor):
     floor = frechet_distance(other.statistics, features.statistics)
     assert frechet_distance(features.statistics, features.statistics) < 1e-4 * floor
     # Unbiased for independent sets; an image beside itself is more than equal.
-    assert kernel_distance(features.values, features.values) <= 0
-    assert precision_recall(features.values, features.values) == (1.0, 1.0)
+    assert kernel_distance(features.kept, features.kept) <= 0
+    assert precision_recall(features.kept, features.kept) == (1.0, 1.0)
 
 
 def test_two_gaussians_have_the_distance_of_the_closed_form():
@@ -61,7 +68,8 @@ def test_two_gaussians_have_the_distance_of_the_closed_form():
     a = torch.randn(200_000, 4, generator=generator) * sigma_a
     b = torch.randn(200_000, 4, generator=generator) * sigma_b + shift
     expected = float(shift.pow(2).sum() + (sigma_a - sigma_b).pow(2).sum())
-    assert frechet_distance(Statistics.of(a), Statistics.of(b)) == pytest.approx(expected, rel=0.01)
+    found = [gathered([values], len(values), keep=0).statistics for values in (a, b)]
+    assert frechet_distance(*found) == pytest.approx(expected, rel=0.01)
 
 
 def test_covariances_that_do_not_commute_have_the_distance_of_the_matrix_root():
@@ -74,13 +82,74 @@ def test_covariances_that_do_not_commute_have_the_distance_of_the_matrix_root():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_ours_is_torch_fidelitys_on_the_same_features(photos, extractor):
-    other = photo_crops(150, seed=5)
-    a, b = features_of(photos, extractor), features_of(other, extractor)
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_streamed_moments_are_those_of_all_features_at_once(offset):
+    values = random_features(2 * AT_ONCE + 345, 24, seed=1, offset=offset)
+    whole = values.double().numpy()
+    for sizes in ((64,), (1, 999, 1, 1500), (len(values),)):
+        parts, rest = [], values
+        for i in range(len(values)):
+            if not len(rest):
+                break
+            parts.append(rest[: sizes[i % len(sizes)]])
+            rest = rest[sizes[i % len(sizes)] :]
+        found = gathered(parts, len(values), keep=0).statistics
+        np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(found.cov, np.cov(whole.T), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("few", "many"), [(900, 1500), (50, 1500), (50, 40)])
+def test_the_frechet_distance_is_torch_fidelitys_on_the_same_features(few, many):
+    a, b = random_features(few, 96, seed=1), random_features(many, 96, seed=2)
     theirs = fid_statistics_to_metric(
-        fid_features_to_statistics(a.values), fid_features_to_statistics(b.values), verbose=False
+        fid_features_to_statistics(a), fid_features_to_statistics(b), verbose=False
     )["frechet_inception_distance"]
-    assert frechet_distance(a.statistics, b.statistics) == pytest.approx(theirs, rel=1e-5)
+    ours = [gathered(values.split(64), len(values)).statistics for values in (a, b)]
+    assert frechet_distance(*ours) == pytest.approx(theirs, rel=1e-4)
+    assert frechet_distance(*ours[::-1]) == pytest.approx(theirs, rel=1e-4)
+    kept = [gathered(values.split(64), len(values), keep=10).statistics for values in (a, b)]
+    assert frechet_distance(*kept) == pytest.approx(theirs, rel=1e-4)
+
+
+def test_the_kernel_distance_is_torch_fidelitys_on_the_same_features():
+    a, b = random_features(1300, 32, seed=1), random_features(1200, 32, seed=2)
+    options = {"rng_seed": 7, "verbose": False}
+    theirs = kid_features_to_metric(a, b, kid_subsets=100, kid_subset_size=1000, **options)
+    ours = kernel_distance(a, b, seed=7)
+    assert ours == pytest.approx(theirs["kernel_inception_distance_mean"])
+    whole = kid_features_to_metric(a[:50], b[:50], kid_subsets=1, kid_subset_size=50, **options)
+    expected = whole["kernel_inception_distance_mean"]
+    assert kernel_distance(a[:50], b[:50], seed=1) == pytest.approx(expected, rel=1e-4)
+
+
+def test_precision_and_recall_are_torch_fidelitys_on_the_same_features():
+    a, b = random_features(700, 16, seed=1), 1.2 * random_features(600, 16, seed=2)
+    theirs = prc_features_to_metric(a, b, verbose=False)
+    assert precision_recall(a, b) == pytest.approx((theirs["precision"], theirs["recall"]))
+    assert 0.2 < theirs["precision"] < 0.95
+
+
+def test_the_score_is_torch_fidelitys_on_the_same_logits():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(1003, 40, generator=generator)
+    expected = isc_features_to_metric(logits, splits=10, shuffle=False)["inception_score_mean"]
+    for size in (64, 7, 1003):
+        score = Score(len(logits), 10)
+        for part in logits.split(size):
+            score.add(part)
+        assert score.value() == pytest.approx(expected, rel=1e-9)
+    few = Score(4, 10)
+    few.add(logits[:4])
+    assert few.value() == pytest.approx(1), "each image is a part of its own"
+
+
+def test_the_score_is_the_number_of_certain_classes():
+    score = Score(10_000, 10)
+    score.add(50 * torch.eye(10).repeat(1000, 1))
+    assert score.value() == pytest.approx(10, rel=0.02)
+    uncertain = Score(100, 10)
+    uncertain.add(torch.zeros(100, 10))
+    assert uncertain.value() == pytest.approx(1)
 
 
 def test_the_whole_path_is_torch_fidelitys(photos, extractor):
@@ -102,9 +171,9 @@ def test_the_whole_path_is_torch_fidelitys(photos, extractor):
     a, b = features_of(photos, extractor), features_of(other, extractor)
     frechet = frechet_distance(a.statistics, b.statistics)
     assert frechet == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
-    kernel = kernel_distance(a.values, b.values)
+    kernel = kernel_distance(a.kept, b.kept)
     assert kernel == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3, abs=1e-4)
-    assert precision_recall(a.values, b.values) == pytest.approx(
+    assert precision_recall(a.kept, b.kept) == pytest.approx(
         (theirs["precision"], theirs["recall"]), abs=0.01
     )
 
@@ -124,7 +193,7 @@ def test_worse_images_are_further_away(photos, extractor):
     for name, images in degraded.items():
         features = features_of(images, extractor)
         frechet[name] = frechet_distance(features.statistics, real.statistics)
-        kernel[name] = kernel_distance(features.values, real.values)
+        kernel[name] = kernel_distance(features.kept, real.kept)
     for distance in (frechet, kernel):
         assert distance["none"] < distance["blur 0.5"] < distance["blur 2"]
         assert distance["none"] < distance["noise 10"] < distance["noise 40"]
@@ -144,13 +213,6 @@ def test_dropped_modes_cost_recall_and_noise_costs_precision():
     assert precision_recall(half_noise, real)[0] < 0.6
 
 
-def test_the_inception_score_is_the_number_of_certain_classes():
-    certain = 50 * torch.eye(10).repeat(1000, 1)
-    mean, _ = inception_score(certain)
-    assert mean == pytest.approx(10, rel=0.02)
-    assert inception_score(torch.zeros(100, 10))[0] == pytest.approx(1)
-
-
 def test_the_pixel_distance_is_in_8_bit_levels():
     black, white = torch.full((2, 3, 4, 4), -1.0), torch.full((2, 3, 4, 4), 1.0)
     assert pixel_distance(black, white).tolist() == pytest.approx([255, 255])
@@ -165,10 +227,10 @@ def test_levels_survive_the_way_through_floats():
     assert to_uint8(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
 
 
-def test_too_few_images_are_refused(extractor):
+def test_too_few_images_are_refused():
     with pytest.raises(UserError, match="2 images"):
-        Statistics.of(torch.zeros(1, 4))
-    with pytest.raises(UserError, match="split is empty"):
-        extract(iter(()), extractor, 4)
+        _ = gathered([torch.zeros(1, 4)], 1).statistics
+    with pytest.raises(UserError, match="2 images"):
+        kernel_distance(torch.zeros(1, 4), torch.zeros(9, 4))
     with pytest.raises(UserError, match="more than 3"):
         precision_recall(torch.zeros(3, 4), torch.zeros(9, 4))

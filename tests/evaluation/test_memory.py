@@ -11,16 +11,15 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from dcvae.evaluation import distances
+from dcvae.evaluation import distances, read_protocol
 from dcvae.evaluation.extractors import Extractor
-from dcvae.evaluation.selection import Selection
 from dcvae.evaluation.measure import Measurement
-from dcvae.evaluation.results import Protocol
+from dcvae.evaluation.measured_sets import MeasuredSets
+from dcvae.evaluation.real_images import RealImages
 from dcvae.models import DCVAE
 from dcvae.presets import configure
 from dcvae.storage import open_storage
 from tests.painted import Painted, shard
-from tests.evaluation.written import PROTOCOL
 
 class Corners(torch.nn.Module):
     def forward(self, images):
@@ -35,10 +34,11 @@ manifest = shard(Painted(count, side=32), sys.argv[2], resolution=32, samples_pe
 config = configure("smoke")
 size = config.model.model_copy(update={"resolution": 32, "channels": 3})
 model = DCVAE(config.model_copy(update={"model": size})).eval()
-images = Selection(open_storage(sys.argv[2]), manifest, 32, 64)
-changes = {"split": "train", "samples": count, "resolution": 32}
+images = RealImages(open_storage(sys.argv[2]), manifest, 32, 64)
+asked = read_protocol("paper,reconstructed_split=train,neighbourhoods=500")
+asked = asked.changed(samples=count)
 tool = Extractor("corners", "", Corners(), "12", None, 32, torch.device("cpu"))
-found = Measurement(model, images, Protocol(**{**PROTOCOL, **changes}), tool).run()
+found = Measurement(MeasuredSets(model, images, asked, tool)).run()
 assert found.metrics["pixel_distance"].samples == count
 status = Path("/proc/self/status").read_text()
 print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)

@@ -9,23 +9,21 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from dcvae.errors import UserError
 from dcvae.evaluation import perceptual
-from dcvae.evaluation.perceptual import load_perceptual, path_length
+from dcvae.evaluation.perceptual import load_perceptual, path_length, path_steps
 
 
 def test_the_path_length_of_a_linear_decoder_is_its_closed_form():
     # |W dz/dt|² with dz/dt by the great circle's own derivative, in float64.
     generator = torch.Generator().manual_seed(5)
     weight = torch.randn(12, 6, generator=generator, dtype=torch.float64)
-    found = path_length(
-        lambda z: z.double() @ weight.T,
-        lambda a, b: (a - b).pow(2).sum(dim=1),
-        latent_dim=6,
-        samples=4000,
-        seed=7,
+    ends = torch.randn(4000, 13, generator=generator)
+    steps = path_steps(
+        lambda z: z.double() @ weight.T, lambda a, b: (a - b).pow(2).sum(dim=1), ends
     )
-    again = torch.Generator().manual_seed(7)
-    z = torch.randn(2, 4000, 6, generator=again).double()
-    t = torch.rand(4000, 1, generator=again).double()
+    found = path_length(steps)
+    z = torch.stack([ends[:, :6], ends[:, 6:12]]).double()
+    t = torch.special.ndtr(ends[:, 12:]).double()
+    assert 0 < t.min() < 0.01 < 0.99 < t.max() < 1
     norms = z.norm(dim=2, keepdim=True)
     u, v = z / norms
     omega = (u * v).sum(dim=1, keepdim=True).acos()
@@ -42,9 +40,14 @@ def test_a_longer_path_is_longer_and_no_path_is_none():
     def square(a, b):
         return (a - b).pow(2).sum(dim=1)
 
-    once = path_length(lambda z: z, square, 8, 200)
-    assert path_length(lambda z: 2 * z, square, 8, 200) == pytest.approx(4 * once)
-    assert path_length(torch.zeros_like, square, 8, 200) == 0
+    ends = torch.randn(200, 17, generator=torch.Generator().manual_seed(0))
+
+    def length(decode):
+        return path_length(path_steps(decode, square, ends))
+
+    once = length(lambda z: z)
+    assert length(lambda z: 2 * z) == pytest.approx(4 * once)
+    assert length(torch.zeros_like) == 0
 
 
 def test_the_perceptual_distance_is_of_relu4_3(tmp_path, monkeypatch, photos):

@@ -2,21 +2,18 @@
 
 from pathlib import Path
 
-from dcvae.evaluation.results import RESULT, Dataset, Evaluation, Metric, Protocol, Snapshot
+from dcvae.evaluation.protocol import read_protocol
+from dcvae.evaluation.results import (
+    RESULT,
+    Dataset,
+    Evaluation,
+    Metric,
+    Network,
+    Selection,
+    Snapshot,
+)
 
 FINGERPRINT = "f" * 64
-PROTOCOL = {
-    "dataset_fingerprint": FINGERPRINT,
-    "split": "test",
-    "samples": 360,
-    "resolution": 8,
-    "extractor": "efficientnet-lite0",
-    "extractor_sha256": "5" * 64,
-    "extractor_input": 64,
-    "latent_clamp": None,
-    "perceptual": None,
-    "seed": 0,
-}
 
 
 def metric(value: float, **more: object) -> Metric:
@@ -29,9 +26,14 @@ def write_evaluation(
     folder: Path,
     metrics: dict[str, Metric],
     weights_sha256: str = "0" * 64,
-    **protocol: object,
+    *,
+    protocol: str = "held-out",
+    fingerprint: str = FINGERPRINT,
+    selection: Selection | None = None,
+    left_out: dict[str, str] | None = None,
 ) -> str:
-    """Writes ``evaluation.json``; ``protocol`` changes fields of :data:`PROTOCOL`."""
+    """Writes ``evaluation.json`` as if measured by ``protocol`` (a name, with changes)."""
+    asked = read_protocol(protocol)
     evaluation = Evaluation(
         snapshot=Snapshot(
             uri="s3://runs/x",
@@ -41,9 +43,12 @@ def write_evaluation(
             preset="smoke",
             method="dcvae",
         ),
-        dataset=Dataset(uri="s3://data/digits", name="digits", fingerprint=FINGERPRINT),
-        protocol=Protocol(**{**PROTOCOL, **protocol}),  # type: ignore[arg-type]
+        dataset=Dataset(uri="s3://data/digits", name="digits", fingerprint=fingerprint),
+        protocol=asked,
+        extractor=Network(name=asked.extractor, sha256="5" * 64, input_size=64),
+        selection=selection,
         metrics=metrics,
+        left_out=left_out or {},
         confusion=None,
         versions={},
         created_at="2026-01-01T00:00:00+00:00",

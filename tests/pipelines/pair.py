@@ -21,7 +21,7 @@ def pair(storage: str) -> Compared:
         held_out=0.1,
         settings=["training.learning_rate=0.003"],
         ranks=1,
-        samples=4,
+        protocol="held-out,samples=4",
         small=Size("1", "1Gi"),
         large=Size("1", "1Gi"),
     )

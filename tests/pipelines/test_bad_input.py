@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
         (["--set", 'settings=["sede=1"]'], "there is no setting 'sede'"),
         (["--set", "preset=digit"], "there is no preset 'digit'"),
         (["--set", "ranks=" + "9" * 40], "ranks is written like 2"),
-        (["--set", "samples=Infinity"], "samples is written like 2"),
+        (["--set", "ranks=Infinity"], "ranks is written like 2"),
         (["--set", "settings=" + "[" * 5000], "settings is written like"),
         (["--output", "{tmp}/file/x.yaml"], "{tmp}/file"),
         (["--output", "{tmp}/file/below/x.yaml"], "cannot be written"),

@@ -269,7 +269,7 @@ def test_settings_become_defaults_and_the_image_can_be_chosen(tmp_path: Path) ->
         (["--local", "--set", "registry=wandb"], "no registry 'wandb'; use one of: s3, kubeflow"),
         (
             ["--submit", "--set", 'maximum={"fid_sampling": 40}'],
-            "maximum asks for fid_sampling, which is not measured with efficientnet-lite0; there",
+            "maximum asks for fid_sampling, which held-out v1 does not measure; there",
         ),
         (
             ["--compile", "--set", 'maximum={"recall_efficientnet_lite0_sampling": 1}'],
@@ -313,9 +313,40 @@ def test_importing_a_pipeline_only_defines_it(name: str) -> None:
 
 def test_maxima_are_those_of_the_chosen_extractor() -> None:
     celebahq = import_module("pipelines.celebahq").celebahq
-    inception = {"extractor": "inception-v3", "maximum": {"fid_sampling": 40.0}}
+    inception = {"weights": "s3://x/inception.pth", "maximum": {"fid_sampling": 40.0}}
     form.check(celebahq, inception)
-    with pytest.raises(UserError, match=r"not measured with inception-v3; there are: .*fid_samp"):
+    with pytest.raises(UserError, match=r"inception-v3 does not measure; there are: .*fid_samp"):
         form.check(celebahq, {**inception, "maximum": {"fd_inception_v3_sampling": 40.0}})
-    with pytest.raises(UserError, match="there is no extractor 'inception'; use one of"):
-        form.check(celebahq, {"extractor": "inception"})
+    asked = {**inception, "protocol": "paper,extractor=efficientnet-lite0"}
+    with pytest.raises(UserError, match="maximum asks for fid_sampling, which paper v1 does not"):
+        form.check(celebahq, asked)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"protocol": "papr"}, "no protocol 'papr'"),
+        ({"protocol": "paper,samples=none,latent_clamp=-1"}, "latent_clamp cannot be '-1'"),
+        ({"protocol": "paper,extractor=inception"}, "extractor cannot be 'inception'"),
+        ({"select_by": "beauty"}, "cannot be compared by 'beauty'"),
+    ],
+)
+def test_a_protocol_that_cannot_be_is_refused_with_the_form(
+    values: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        form.check(import_module("pipelines.cifar10").cifar10, values)
+    if "protocol" in values:
+        with pytest.raises(UserError, match=sentence):
+            form.check(import_module("pipelines.ablation").ablation, values)
+
+
+def test_each_experiment_says_by_which_protocol_it_measures() -> None:
+    said = {}
+    for name in NAMES:
+        pipeline = getattr(import_module(f"pipelines.{name}"), name)
+        declared = pipeline.pipeline_spec.root.input_definitions.parameters
+        said[name] = declared["protocol"].default_value.string_value
+    paper = {name for name, protocol in said.items() if protocol == "paper"}
+    assert paper == {"cifar10", "stl10", "celeba", "celebahq", "lsun_bedroom"}
+    assert {said[name] for name in said.keys() - paper} == {"", "held-out"}

@@ -20,7 +20,12 @@ PIPELINE = Path(__file__).parent.parent.parent / "pipelines" / "digits.py"
 # A few steps of the plain VAE show, unlike an average over so few; none moves the other.
 GOOD = ("objective.method=vae", "training.average_decay=0", "training.learning_rate=0.03")
 BAD = ("training.learning_rate=1e-12",)
-FAST = ["preset=smoke", "samples=64", "maximum={}", "source=images"]
+FAST = [
+    "preset=smoke",
+    "protocol=held-out,samples=64,reference_images=64",
+    "maximum={}",
+    "source=images",
+]
 
 
 def draw(folder: Path, first: int, last: int) -> None:

@@ -39,7 +39,7 @@ def test_a_champion_of_older_data_is_measured_on_the_new_ones(tmp_path):
 
     def run(name: str, data: str, compare: bool):
         out = str(tmp_path / f"evaluation-{name}-{data[-3:]}")
-        evaluate(snapshots[name], data, out, samples=16)
+        evaluate(snapshots[name], data, out, protocol="held-out,samples=16,reference_images=16")
         return register(
             snapshots[name], out, registry, "digits", PIXEL, data=data if compare else None
         )
@@ -63,14 +63,14 @@ def test_what_is_measured_ahead_is_not_measured_in_registering(tmp_path):
     shard("sklearn:digits", new, resolution=8, samples_per_shard=500)
     registry, first, second = (str(tmp_path / name) for name in ("registry", "first", "second"))
     good, best = snapshot_of(tmp_path / "good", -0.5), snapshot_of(tmp_path / "best", -0.4)
-    evaluate(good, old, first, samples=16)
+    evaluate(good, old, first, protocol="held-out,samples=16,reference_images=16")
     measure_champion(registry, "digits", first, old)  # there is none yet
     assert register(good, first, registry, "digits", PIXEL, data=old).champion
     measure_champion(registry, "digits", first, old)  # measured alike already
     kept = tmp_path / "registry" / "digits" / "comparisons"
     assert not kept.exists()
 
-    evaluate(best, new, second, samples=16)
+    evaluate(best, new, second, protocol="held-out,samples=16,reference_images=16")
     measure_champion(registry, "digits", second, new)
     (made,) = kept.iterdir()
     before = {file.name: file.stat().st_mtime_ns for file in made.iterdir()}

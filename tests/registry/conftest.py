@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,10 @@ def write_evaluation(
     folder: Path,
     weights: bytes = b"weights",
     values: dict[str, float] | None = None,
-    **protocol: object,
+    **how: Any,
 ) -> str:
     metrics = {name: metric(value) for name, value in (values or {FD: 100.0}).items()}
-    written.write_evaluation(folder, metrics, hashlib.sha256(weights).hexdigest(), **protocol)
+    written.write_evaluation(folder, metrics, hashlib.sha256(weights).hexdigest(), **how)
     (folder / "report.html").write_text("<!doctype html>")
     return str(folder)
 
@@ -49,12 +50,10 @@ class Bench:
     def __init__(self, folder: Path, registry: str) -> None:
         self.folder, self.registry = folder, registry
 
-    def model(self, tag: str, value: float = 100.0, **protocol: object) -> tuple[str, str]:
+    def model(self, tag: str, value: float = 100.0, **how: Any) -> tuple[str, str]:
         weights = f"weights of {tag}".encode()
         snapshot = write_snapshot(self.folder / tag / "snapshot", weights)
-        evaluation = write_evaluation(
-            self.folder / tag / "evaluation", weights, {FD: value}, **protocol
-        )
+        evaluation = write_evaluation(self.folder / tag / "evaluation", weights, {FD: value}, **how)
         return snapshot, evaluation
 
 

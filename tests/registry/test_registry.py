@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dcvae.errors import UserError
+from dcvae.evaluation.results import Candidate, Selection
 from dcvae.promotion import register
 from dcvae.registry import history, list_versions, promote, resolve
 from dcvae.registry.champion import read_state
@@ -20,8 +21,8 @@ def champion_of(bench) -> int | None:
     return read_state(open_model(bench.registry, "digits")).version
 
 
-def registered(bench, tag: str, value: float = 100.0, thresholds=PASS, **protocol):
-    return register(*bench.model(tag, value, **protocol), bench.registry, "digits", thresholds)
+def registered(bench, tag: str, value: float = 100.0, thresholds=PASS, **how):
+    return register(*bench.model(tag, value, **how), bench.registry, "digits", thresholds)
 
 
 def test_the_first_model_that_meets_its_thresholds_is_the_champion(bench):
@@ -78,19 +79,58 @@ def test_nan_never_passes(bench):
 
 
 @pytest.mark.parametrize(
-    "protocol",
+    ("how", "sentence"),
     [
-        {"samples": 100},
-        {"extractor": "inception-v3"},
-        {"split": "train"},
-        {"dataset_fingerprint": "e" * 64},
+        ({"protocol": "paper"}, "differ in protocol, reference_split"),
+        ({"protocol": "held-out,samples=100"}, "differ in samples (protocol held-out v1, samples="),
+        ({"protocol": "held-out,extractor=inception-v3"}, "differ in extractor"),
+        ({"protocol": "held-out,reference_split=train"}, "differ in reference_split"),
+        ({"fingerprint": "e" * 64}, "differ in dataset_fingerprint;"),
     ],
 )
-def test_numbers_of_another_protocol_are_not_compared(bench, protocol):
+def test_numbers_of_another_protocol_are_not_compared(bench, how, sentence):
     registered(bench, "a", 100.0)
-    result = registered(bench, "b", 1.0, **protocol)
+    result = registered(bench, "b", 1.0, **how)
     assert not result.champion
-    assert f"differ in {next(iter(protocol))}" in result.reason
+    assert sentence in result.reason
+    assert champion_of(bench) == 1
+
+
+def test_a_model_of_which_nothing_comparable_was_measured_does_not_lead(bench, tmp_path):
+    registered(bench, "a", 100.0)
+    snapshot = write_snapshot(tmp_path / "s", b"others")
+    values = {"pixel_distance": 10.0}
+    evaluation = write_evaluation(tmp_path / "e", b"others", values)
+    result = register(snapshot, evaluation, bench.registry, "digits", {})
+    assert not result.champion
+    assert "nothing was measured that it could be compared by" in result.reason
+
+
+def test_a_threshold_of_what_was_left_out_says_why(bench, tmp_path):
+    snapshot = write_snapshot(tmp_path / "s")
+    left_out = {FD: "a Fréchet distance needs 2 images or more in each set"}
+    values = {"pixel_distance": 10.0}
+    evaluation = write_evaluation(tmp_path / "e", values=values, left_out=left_out)
+    with pytest.raises(UserError, match="was not measured: a Fréchet distance needs 2 images"):
+        register(snapshot, evaluation, bench.registry, "digits", PASS)
+
+
+def test_the_lineage_says_which_snapshots_it_was_chosen_from(bench, tmp_path):
+    snapshot = write_snapshot(tmp_path / "s")
+    places = [
+        Candidate(images=64, weights_sha256="1" * 64, value=200.5),
+        Candidate(images=128, weights_sha256="2" * 64, value=100.25),
+        Candidate(images=192, weights_sha256="3" * 64, value=None, problem="it diverged"),
+    ]
+    selection = Selection(by="frechet_sampling", samples=10_000, candidates=places, chosen=128)
+    evaluation = write_evaluation(tmp_path / "e", selection=selection)
+    result = register(snapshot, evaluation, bench.registry, "digits", PASS)
+    (version,) = list_versions(bench.registry, "digits")
+    assert version.lineage["selection"] == selection.model_dump(mode="json")
+    card = Path(resolve(result.uri).removeprefix("file://"), "model_card.md").read_text()
+    assert "| 64 | 200.5 |" in card
+    assert "| 128 (this one) | 100.2 |" in card
+    assert "| 192 | it diverged |" in card
 
 
 def test_the_same_content_is_the_same_version_and_the_same_decision(bench):
@@ -164,7 +204,7 @@ def test_records_of_a_later_version_are_refused(bench, tmp_path):
     snapshot = write_snapshot(tmp_path / "s")
     evaluation = write_evaluation(tmp_path / "e")
     path = Path(evaluation, "evaluation.json")
-    path.write_text(path.read_text().replace('"format_version":1', '"format_version":9'))
+    path.write_text(path.read_text().replace('"format_version":2', '"format_version":9'))
     with pytest.raises(UserError, match="format version 9"):
         register(snapshot, evaluation, bench.registry, "digits", PASS)
 

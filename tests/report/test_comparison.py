@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +20,9 @@ RECALL = "recall_efficientnet_lite0_reconstruction"
 """The longest names of measures must fit into a page, too."""
 
 
-def write(folder: Path, distance: float, recall: float, **protocol: object) -> str:
+def write(folder: Path, distance: float, recall: float, **how: Any) -> str:
     metrics = {"fd": metric(distance, floor=3.0), RECALL: metric(recall, better="higher")}
-    place = write_evaluation(folder, metrics, **protocol)
+    place = write_evaluation(folder, metrics, **how)
     (folder / "samples.png").write_bytes(png(sheet(torch.zeros(4, 1, 8, 8), 2)))
     return place
 
@@ -80,7 +81,7 @@ def test_a_sweep_is_drawn_over_its_values(tmp_path):
 def test_different_protocols_do_not_stand_side_by_side(tmp_path):
     entries = {
         "a": write(tmp_path / "a", 1.0, 1.0),
-        "b": write(tmp_path / "b", 1.0, 1.0, samples=100),
+        "b": write(tmp_path / "b", 1.0, 1.0, protocol="held-out,samples=100"),
     }
     with pytest.raises(UserError, match=r"b cannot be compared with a: .* differ in samples"):
         compare_evaluations(entries, str(tmp_path / "out"), "x")

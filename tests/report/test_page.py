@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcvae.evaluation import evaluate
-from dcvae.evaluation.results import Evaluation
+from dcvae.evaluation import evaluate, read_protocol
+from dcvae.evaluation.results import Evaluation, Metric
 from dcvae.models import DCVAE
 from dcvae.pictures import png, sheet
 from dcvae.presets import configure
@@ -47,7 +47,13 @@ def report(tmp_path_factory) -> tuple[Path, Evaluation]:
         picture = png(sheet(torch.rand(64, 1, 8, 8) * 2 - 1, 8, 64))
         run.write(f"samples/{images:012d}.png", picture)
     snapshot = str(folder / "run" / "snapshots" / "000000000192")
-    result = evaluate(snapshot, data, str(folder / "out"), present=write_report, samples=64)
+    result = evaluate(
+        snapshot,
+        data,
+        str(folder / "out"),
+        present=write_report,
+        protocol="held-out,samples=64,reference_images=64",
+    )
     return folder / "out" / "report.html", result
 
 
@@ -117,15 +123,28 @@ def test_the_papers_figures_stand_only_where_the_protocol_allows(report):
     assert compare(ours, 8).rows == ()
     assert "no figures for digits" in compare(ours, 8).statement
 
-    def beside(name: str, metric: str, resolution: int = 32, latent_dim: int = 128, **how: str):
-        protocol = {"resolution": resolution, "extractor": how.get("extractor", "inception-v3")}
-        snapshot = {"method": how.get("method", "dcvae")}
+    real = {"value": 20.0, "samples": 50_000, "split": "train", "real_images": 50_000}
+    real["definition"] = "a test's"
+
+    def beside(
+        name: str,
+        metric: str,
+        resolution: int = 32,
+        latent_dim: int = 128,
+        protocol: str = "paper,extractor=inception-v3",
+        method: str = "dcvae",
+        **counts: object,
+    ):
+        asked = read_protocol(protocol)
+        if resolution == 32 and "clamp" not in protocol and asked.name == "paper":
+            asked = asked.changed(latent_clamp=1.0)
+        changed = {"method": method, "resolution": resolution}
         other = ours.model_copy(
             update={
                 "dataset": ours.dataset.model_copy(update={"name": name}),
-                "protocol": ours.protocol.model_copy(update=protocol),
-                "snapshot": ours.snapshot.model_copy(update=snapshot),
-                "metrics": {metric: ours.metrics["pixel_distance"]},
+                "protocol": asked,
+                "snapshot": ours.snapshot.model_copy(update=changed),
+                "metrics": {metric: Metric(**{**real, **counts})},
             }
         )
         found = compare(other, latent_dim)
@@ -134,9 +153,9 @@ def test_the_papers_figures_stand_only_where_the_protocol_allows(report):
     assert beside("CIFAR10", "fid_sampling")[0] == [(17.9, "Table 1")]
     assert beside("CIFAR10", "fid_sampling", method="vae")[0] == [(115.8, "Table 1")]
     assert beside("LSUN bedroom", "fid_sampling", 128)[0] == [(14.3, "Table 3")]
-    assert beside("mnist", "probe_error_mean", latent_dim=32)[0] == [(0.0127, "Table 5")]
-    efficientnet = "fd_efficientnet_lite0_sampling"
-    rows, statement = beside("CIFAR10", efficientnet, extractor="efficientnet-lite0")
+    tested = {"samples": 10_000, "real_images": None, "protocol": "held-out"}
+    assert beside("mnist", "probe_error_mean", latent_dim=32, **tested)[0] == [(0.0127, "Table 5")]
+    rows, statement = beside("CIFAR10", "fd_efficientnet_lite0_sampling", protocol="paper")
     assert rows == []
     assert "another quantity" in statement
     for rows, statement in (
@@ -146,6 +165,22 @@ def test_the_papers_figures_stand_only_where_the_protocol_allows(report):
     ):
         assert rows == []
         assert "other models" in statement
+    inception = "extractor=inception-v3"
+    lsun = {"name": "LSUN bedroom", "resolution": 128}
+    for asked, sentence in (
+        ({"protocol": f"held-out,{inception}"}, "differs in name, reference_split"),
+        ({"protocol": f"paper,{inception},samples=10000"}, "differs in samples"),
+        ({"protocol": f"paper,{inception},latent_clamp=2"}, "differs in latent_clamp"),
+        ({"real_images": 300}, "takes 10,000 real images or more, and here are 300"),
+    ):
+        rows, statement = beside(**lsun, metric="fid_sampling", **asked)
+        assert rows == [], asked
+        assert sentence in statement
+    rows, statement = beside(**lsun, metric="fid_reconstruction", samples=300)
+    assert rows == [], "300 test images make no figure"
+    assert "takes 10,000 real images or more, and here are 300" in statement
+    few = {"metric": "probe_error_mean", "latent_dim": 16, "samples": 300}
+    assert beside("mnist", **few)[0] == []
 
 
 def test_a_curve_survives_odd_values():

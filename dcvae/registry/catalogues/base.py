@@ -40,7 +40,7 @@ class Entry:
             "weights_sha256": version.weights_sha256,
             "measured_on": evaluation.dataset.uri,
             "dataset_fingerprint": evaluation.dataset.fingerprint,
-            "protocol": evaluation.protocol.digest(),
+            "protocol": evaluation.comparable(),
             "extractor": evaluation.protocol.extractor,
             "preset": evaluation.snapshot.preset,
             "method": evaluation.snapshot.method,

@@ -1,0 +1,126 @@
+"""What an evaluation will not be able to measure, said before a training that it follows."""
+
+from collections.abc import Iterable
+
+from dcvae.config import Config
+from dcvae.environment import INCEPTION_WEIGHTS, PERCEPTUAL_WEIGHTS
+from dcvae.errors import UserError
+from dcvae.evaluation.names import PROBE, measurable
+from dcvae.evaluation.protocol import Protocol
+from dcvae.shards.manifest import Manifest
+
+
+def check_ahead(
+    protocol: Protocol,
+    config: Config,
+    manifest: Manifest,
+    weights: str | None = None,
+    maxima: Iterable[str] = (),
+) -> None:
+    """Refuses what would fail only after the training.
+
+    Args:
+        protocol: by which it will be measured.
+        config: of the model that will be trained.
+        manifest: of the images.
+        weights: path or URI of Inception's weights.
+        maxima: metrics that the gate will ask for.
+
+    Raises:
+        UserError: the protocol, its networks' weights, the data or the gate's metrics do not fit.
+    """
+    check_measurable(protocol, manifest, config.model.channels)
+    _check_networks(protocol, weights)
+    known, missing = (
+        measurable(protocol.extractor, protocol.perceptual),
+        unmeasurable(protocol, manifest),
+    )
+    for metric in maxima:
+        if metric not in known:
+            raise UserError(
+                f"the gate asks for {metric}, which {protocol.label} does not measure; "
+                f"it measures: {', '.join(known)}"
+            )
+        if metric in missing:
+            raise UserError(
+                f"the gate asks for {metric}, which cannot be measured on {manifest.name}: "
+                f"{missing[metric]}; leave it out, or measure by another protocol"
+            )
+
+
+def _check_networks(protocol: Protocol, weights: str | None) -> None:
+    from dcvae.evaluation import extractors, perceptual
+    from dcvae.evaluation.weights import check_there, find_weights
+
+    if protocol.extractor == extractors.INCEPTION:
+        place = find_weights(weights, INCEPTION_WEIGHTS, extractors.INCEPTION_FILE)
+        check_there(place, extractors.NEEDED)
+    if protocol.perceptual:
+        file, missing = perceptual.file_of(protocol.perceptual)
+        check_there(find_weights(None, PERCEPTUAL_WEIGHTS, file), missing)
+
+
+def check_measurable(protocol: Protocol, manifest: Manifest, channels: int) -> None:
+    """Refuses an evaluation by which nothing could be measured, however good the model.
+
+    Raises:
+        UserError: the real images that everything is compared with are not there, or are of
+            another number of channels than the model's.
+    """
+    if channels != manifest.channels:
+        raise UserError(
+            f"the model makes images of {channels} channels and {manifest.name} has "
+            f"{manifest.channels}; evaluate it on the data it was trained for"
+        )
+    if not size(manifest, protocol.reference_split):
+        raise UserError(
+            f"the protocol {protocol.label} compares with the split {protocol.reference_split}, "
+            f"and {manifest.name} has no images in it: cut the images with some held out "
+            "(--test), or measure by another protocol, such as paper"
+        )
+
+
+def unmeasurable(protocol: Protocol, manifest: Manifest) -> dict[str, str]:
+    """Metric → why this data has none, as far as its manifest tells."""
+    found: dict[str, str] = {}
+    reference = size(manifest, protocol.reference_split)
+    reconstructed = size(manifest, protocol.reconstructed_split)
+    few = {"sampling": reference, "reconstruction": min(reference, reconstructed)}
+    for metric in measurable(protocol.extractor, protocol.perceptual):
+        images = few.get(metric.rpartition("_")[2])
+        least = 4 if metric.startswith(("precision", "recall")) else 2
+        if metric.startswith(("pixel", "perceptual")):
+            images, least = reconstructed, 1
+        if images is not None and images < least:
+            found[metric] = f"it takes {least} images or more in each set, and there are {images}"
+    why = no_probe(manifest, protocol.reconstructed_split)
+    return found | (dict.fromkeys(PROBE, why) if why else {})
+
+
+def no_probe(manifest: Manifest, split: str) -> str:
+    """Why no classifier can be trained and tried on ``split``; empty: one can."""
+    if not manifest.classes:
+        return "the images have no labels"
+    if len(manifest.classes) < 2:
+        return "all images are of one class"
+    if not size(manifest, split):
+        return no_reconstructions(manifest, split)
+    if probed_split(manifest, split) is None:
+        return f"there are no images to learn from besides those of the split {split}"
+    return ""
+
+
+def probed_split(manifest: Manifest, split: str) -> str | None:
+    """The split that the probe learns from: ``train``, or another than ``split``."""
+    others = (name for name in ("train", *manifest.splits) if name != split)
+    return next((name for name in others if size(manifest, name)), None)
+
+
+def no_reconstructions(manifest: Manifest, split: str) -> str:
+    """Why nothing can be reconstructed."""
+    return f"{manifest.name} has no images in the split {split}, which would be reconstructed"
+
+
+def size(manifest: Manifest, split: str) -> int:
+    """Number of images of a split; 0 where there is no such split."""
+    return manifest.samples(split) if split in manifest.splits else 0

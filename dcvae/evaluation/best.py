@@ -1,0 +1,151 @@
+"""Which of a run's last snapshots is the best: each is measured cheaply, by one metric."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from dcvae.errors import UserError
+from dcvae.evaluation.ahead import no_reconstructions
+from dcvae.evaluation.distances import frechet_distance, kernel_distance
+from dcvae.evaluation.measured_sets import MeasuredSets
+from dcvae.evaluation.results import Candidate, Selection
+from dcvae.run_folder import snapshot_counts, snapshot_place, split_snapshot
+from dcvae.snapshot import describe_snapshot
+from dcvae.storage import NotFound, Storage, open_storage, to_json
+
+METRICS = (
+    "frechet_sampling",
+    "frechet_reconstruction",
+    "kernel_sampling",
+    "kernel_reconstruction",
+    "pixel_distance",
+)
+"""By what the best may be found: the lower, the better."""
+SAMPLES = 10_000
+"""Images, at most, that each snapshot is measured on."""
+LAST = 5
+"""How many snapshots of a run are looked at."""
+FOLDER = "candidates"
+
+
+def candidates(snapshot: str, last: int) -> list[Storage]:
+    """The last snapshots of a run that have the size of the final one, oldest first.
+
+    Args:
+        snapshot: URI of a run, or of a snapshot: then of its run up to it, or it alone where it
+            lies in none.
+        last: how many at most.
+
+    Raises:
+        UserError: there is no snapshot.
+    """
+    if last < 1:
+        raise UserError(f"the last {last} snapshots cannot be looked at; give 1 or more")
+    given = open_storage(snapshot)
+    uri, name = split_snapshot(snapshot)
+    run = open_storage(uri) if uri else given
+    counts = snapshot_counts(run)
+    if uri and name.isdecimal():
+        counts = [count for count in counts if count <= int(name)]
+    if not counts or (uri and last == 1):
+        return [given]
+    final = _size(snapshot_place(run, counts[-1]))
+    found: list[Storage] = []
+    for count in reversed(counts[-last:]):
+        place = snapshot_place(run, count)
+        if _size(place) != final:
+            break
+        found.append(place)
+    return found[::-1]
+
+
+def choose(
+    places: list[Storage],
+    by: str,
+    sets_of: Callable[[Storage, dict[str, Any]], MeasuredSets],
+    out: Storage,
+    decided_by: str,
+) -> Selection:
+    """Measures each snapshot and says which is the best.
+
+    Args:
+        sets_of: a snapshot and its description → what measures it.
+        out: the evaluation's place, where each figure is kept: none is measured twice.
+        decided_by: digest of all that the figures follow from besides the weights.
+
+    Raises:
+        UserError: none of them can be measured.
+    """
+    found = [_measured(place, by, sets_of, out, decided_by) for place in places]
+    able = [each for each in found if each.value is not None]
+    if not able:
+        raise UserError(
+            f"none of the last {len(found)} snapshots can be measured by {by}: {found[-1].problem}"
+        )
+    best = min(able, key=lambda each: (each.value, -each.images))
+    return Selection(by=by, samples=SAMPLES, candidates=found, chosen=best.images)
+
+
+def check_metric(by: str) -> None:
+    """Raises UserError for what snapshots cannot be compared by."""
+    if by not in METRICS:
+        raise UserError(f"snapshots cannot be compared by {by!r}; use one of: {', '.join(METRICS)}")
+
+
+def distance(sets: MeasuredSets, by: str) -> float:
+    """One figure of at most :data:`SAMPLES` images.
+
+    Raises:
+        UserError: the data does not allow it, or the model makes no images.
+    """
+    sets.check_model()
+    measure, _, kind = by.partition("_")
+    if kind == "sampling":
+        ours = sets.samples(SAMPLES)
+    else:
+        reconstructed = sets.reconstructions(SAMPLES)
+        if not reconstructed.features.total:
+            split = sets.protocol.reconstructed_split
+            raise UserError(no_reconstructions(sets.images.manifest, split))
+        if by == "pixel_distance":
+            return reconstructed.pixel.value
+        ours = reconstructed.features
+    reference = sets.reference()
+    if measure == "kernel":
+        return kernel_distance(ours.kept, reference.kept, sets.protocol.seed)
+    return frechet_distance(reference.statistics, ours.statistics)
+
+
+def _measured(
+    place: Storage,
+    by: str,
+    sets_of: Callable[[Storage, dict[str, Any]], MeasuredSets],
+    out: Storage,
+    decided_by: str,
+) -> Candidate:
+    description = describe_snapshot(place)
+    images, weights = int(description["images"]), str(description["weights_sha256"])
+    key = f"{FOLDER}/{by}-{images:012d}-{weights[:8]}-{decided_by[:16]}.json"
+    try:
+        return Candidate.model_validate(out.read_json(key))
+    except (NotFound, ValueError):
+        pass
+    try:
+        value, problem = distance(sets_of(place, description), by), None
+    except UserError as reason:
+        value, problem = math.nan, str(reason)
+    known = math.isfinite(value)
+    candidate = Candidate(
+        images=images,
+        weights_sha256=weights,
+        value=value if known else None,
+        problem=problem if problem or known else "it is not a finite number",
+    )
+    out.write(key, to_json(candidate.model_dump(mode="json")))
+    return candidate
+
+
+def _size(place: Storage) -> tuple[int, float]:
+    """Resolution, and how far it is faded in."""
+    description = describe_snapshot(place)
+    return int(description["resolution"]), float(description["fade"])

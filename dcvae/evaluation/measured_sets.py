@@ -1,0 +1,215 @@
+"""The sets of images that a measurement needs, each made in one pass that can be taken up again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dcvae.errors import UserError
+from dcvae.evaluation.distances import pixel_distance
+from dcvae.evaluation.extractors import Extractor
+from dcvae.evaluation.feature_set import FeatureSet
+from dcvae.evaluation.passes import Mean, Normal, Passes, Rows
+from dcvae.evaluation.perceptual import Perceptual
+from dcvae.evaluation.protocol import Protocol
+from dcvae.evaluation.real_images import Drawn, RealImages
+from dcvae.evaluation.reference import Reference
+from dcvae.models import DCVAE
+from dcvae.pictures import to_float, to_uint8
+
+POSTERIOR = 1 << 32
+"""Added to the seed: noise of q(z|x) is not the prior's samples again."""
+
+
+@dataclass
+class Reconstructed:
+    """What a pass over real images and their reconstructions has added up."""
+
+    features: FeatureSet
+    pixel: Mean
+    perceptual: Mean
+    latents: Rows
+    """Means of q(z|x), ``(N, d)``."""
+    labels: Rows
+
+
+class MeasuredSets:
+    """What one model and one set of real images give, streamed by one protocol.
+
+    Args:
+        passes: of what follows from the model too.
+        known: statistics of real images that are made already.
+        shared: passes over real images alone, which any model's evaluation may take up.
+    """
+
+    def __init__(
+        self,
+        model: DCVAE,
+        images: RealImages,
+        protocol: Protocol,
+        extractor: Extractor,
+        perceptual: Perceptual | None = None,
+        passes: Passes | None = None,
+        known: Reference | None = None,
+        shared: Passes | None = None,
+    ) -> None:
+        self.model, self.images, self.protocol = model, images, protocol
+        self.extractor, self.perceptual = extractor, perceptual
+        self.passes = passes or Passes(None, "")
+        self.known, self._shared = known or Reference(), shared or self.passes
+        self.device = next(model.parameters()).device
+
+    def reference(self) -> FeatureSet:
+        """The real images that sets are compared with."""
+        p = self.protocol
+        return self._real_set("real images", p.reference_split, p.reference_images)
+
+    @torch.no_grad()
+    def samples(self, most: int | None = None) -> FeatureSet:
+        """Images decoded from the prior."""
+        found = self._empty(min(self.sample_count, most or self.sample_count))
+
+        def batches(done: int) -> Iterator[Tensor]:
+            return self.prior(found.total, done)
+
+        def step(z: Tensor) -> int:
+            self._add(found, to_uint8(self.decoded(z)))
+            return len(z)
+
+        self.passes.run("samples", found.total, {"set": found}, batches, step)
+        found.finish()
+        return found
+
+    @torch.no_grad()
+    def reconstructions(self, most: int | None = None) -> Reconstructed:
+        """Real images against what the model makes of their latents."""
+        p = self.protocol
+        wanted = min(p.reconstructions, most or p.reconstructions)
+        total = self.images.count(p.reconstructed_split, wanted)
+        rows = Rows(p.probe_images), Rows(p.probe_images)
+        found = Reconstructed(self._empty(total), Mean(), Mean(), *rows)
+        noise: Normal | None = None
+
+        def batches(done: int) -> Iterator[Drawn]:
+            nonlocal noise
+            noise = Normal(self.latent_dim, p.seed + POSTERIOR, done)
+            return self.images.drawn(p.reconstructed_split, wanted, p.seed, done, p.neighbourhoods)
+
+        def step(batch: Drawn) -> int:
+            assert noise is not None
+            eps = noise.take(len(batch.images))
+            self._add_reconstructions(found, batch, eps)
+            return len(batch.images)
+
+        if total:
+            parts = dict(vars(found))
+            self.passes.run("reconstructions", total, parts, batches, step)
+            found.features.finish()
+        return found
+
+    def other(self) -> FeatureSet | None:
+        """Real images that are not those compared with: how far apart real sets are."""
+        p, splits = self.protocol, self.images.manifest.splits
+        for split in (p.reconstructed_split, "train", "test", *splits):
+            if split != p.reference_split and self.images.size(split):
+                return self._real_set("other real images", split, self.sample_count)
+        return None
+
+    def _real_set(self, what: str, split: str, wanted: int | None) -> FeatureSet:
+        p, total = self.protocol, self.images.count(split, wanted)
+        key = self.known.key(
+            self.extractor.name,
+            {
+                "format": 2,
+                "data": self.images.manifest.fingerprint,
+                "split": split,
+                "images": total,
+                "kept": p.neighbourhoods,
+                "resolution": self.images.resolution,
+                "seed": p.seed,
+                "extractor": self.extractor.sha256,
+                "input": self.extractor.input_size,
+                "splits": p.score_splits,
+            },
+        )
+        known = self.known.get(key, self._empty(total))
+        if known is not None:
+            return known
+        found = self._empty(total)
+
+        def step(batch: Drawn) -> int:
+            self._add(found, batch.images, batch.kept)
+            return len(batch.images)
+
+        def batches(done: int) -> Iterator[Drawn]:
+            return self.images.drawn(split, wanted, p.seed, done, p.neighbourhoods)
+
+        if total:
+            self._shared.run(what, total, {"set": found}, batches, step)
+            found.finish()
+            self.known.put(key, found)
+        return found
+
+    def _add_reconstructions(self, found: Reconstructed, batch: Drawn, eps: Tensor) -> None:
+        x = to_float(batch.images).to(self.device)
+        mu, logvar = self.model.encode(x)
+        sampled = self.protocol.latent == "sampled"
+        z = mu + (0.5 * logvar).exp() * eps.to(self.device) if sampled else mu
+        y = self.decoded(z)
+        found.pixel.add(pixel_distance(x, y).cpu())
+        if self.perceptual:
+            found.perceptual.add(self.perceptual.distance(x, y))
+        if batch.labels is not None:
+            found.latents.add(mu.float().cpu())
+            found.labels.add(batch.labels)
+        self._add(found.features, to_uint8(y), batch.kept)
+
+    def _empty(self, total: int) -> FeatureSet:
+        return FeatureSet(total, self.protocol.neighbourhoods, self.protocol.score_splits)
+
+    def _add(self, found: FeatureSet, images: Tensor, chosen: Tensor | None = None) -> None:
+        layers = self.extractor(images)
+        logits = layers.get(self.extractor.logits_layer or "")
+        found.add(layers[self.extractor.feature_layer], logits, chosen)
+
+    @property
+    def sample_count(self) -> int:
+        """How many images are decoded from the prior."""
+        p = self.protocol
+        return p.samples or self.images.count(p.reference_split, p.reference_images)
+
+    def prior(self, count: int, skip: int = 0) -> Iterator[Tensor]:
+        """Latents from the prior in batches ``(n, d)``: those of ``count`` after the first ones."""
+        clamp = self.protocol.latent_clamp
+        latents = Normal(self.latent_dim, self.protocol.seed, skip)
+        for z in latents.batches(count - skip, self.images.batch_size):
+            yield z if clamp is None else z.clamp(-clamp, clamp)
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions of z."""
+        return int(self.model.config.model.latent_dim)
+
+    @torch.no_grad()
+    def check_model(self) -> None:
+        """Refuses a model whose training has diverged, before anything is measured.
+
+        Raises:
+            UserError: it makes images that are not finite numbers.
+        """
+        self.decoded(next(self.prior(2)))
+
+    def decoded(self, z: Tensor) -> Tensor:
+        """Images ``(n, C, r, r)`` of latents, on the model's device.
+
+        Raises:
+            UserError: they are not finite numbers.
+        """
+        images: Tensor = self.model.decode(z.to(self.device))
+        if not images.isfinite().all():
+            raise UserError(
+                "the model makes images that are not finite numbers; its training has diverged, "
+                "so evaluate an earlier snapshot"
+            )
+        return images
