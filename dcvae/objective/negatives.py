@@ -18,6 +18,11 @@ class NegativeQueue(nn.Module):
         self.pushed: Tensor
         self._pushed = 0  # Host copy of `pushed`: slicing must not wait for the device.
 
+    @property
+    def size(self) -> int:
+        """The most keys that it holds."""
+        return len(self.keys)
+
     def valid(self) -> Tensor:
         """The keys pushed so far, at most ``size``: [K, embedding_dim], in no special order."""
         return self.keys[: min(self._pushed, len(self.keys))]

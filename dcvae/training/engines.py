@@ -7,6 +7,9 @@ What DeepSpeed would do silently, and what is done about it here:
   :class:`PartAdam` steps the active parts alone;
 - its accumulation follows a counter that two engines and three updates would share: the boundary is
   where we call ``step`` (``managed_gradient_accumulation`` off);
+- it averages gradients when the backward pass is over: without ZeRO, :class:`Reduction` does it
+  meanwhile, in one message for each network, and ``zero_stage`` 1 and 2 leave it to DeepSpeed;
+- its timer of throughput waits for the device at every step: off;
 - on the CPU it compiles C++ at the first run: not needed, so not built.
 """
 
@@ -19,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from dcvae.config import TrainingConfig
+from dcvae.models import DCVAE
+from dcvae.training.reduction import Reduction
 
 
 class PartAdam(torch.optim.Adam):
@@ -56,6 +61,7 @@ class Engine:
             betas=training.adam_betas,
             eps=training.adam_eps,
             fused=True,
+            capturable=next(network.parameters()).device.type == "cuda",
         )
         self.parts = list(parts)
         self.parameters = [list(group["params"]) for group in self.adam.param_groups]
@@ -65,6 +71,9 @@ class Engine:
         self.deepspeed, *_ = deepspeed.initialize(
             model=network, optimizer=self.adam, config=_deepspeed_config(training)
         )
+        self.reduction = None if self.stage else Reduction(_buckets(network))
+        if self.reduction is not None:
+            self.deepspeed.enable_backward_allreduce = False
 
     def set_learning_rate(self, rate: float) -> None:
         """Make Adam's step size ``rate`` from the next step on, for all parts."""
@@ -75,6 +84,12 @@ class Engine:
         """Forward for a backward pass that ends in :meth:`step`; once per backward."""
         return self.deepspeed(*inputs) if self.stage else self.network(*inputs)
 
+    def expect(self, active: set[str]) -> None:
+        """The next backward pass is the last one before the ``active`` parts are stepped."""
+        if self.reduction is not None:
+            groups = zip(self.parts, self.parameters, strict=True)
+            self.reduction.expect([p for part, group in groups if part in active for p in group])
+
     def backward(self, loss: Tensor) -> None:
         """Differentiate a loss that this engine, and perhaps the other one, took part in."""
         if self.stage:
@@ -84,14 +99,25 @@ class Engine:
 
     def step(self, active: set[str]) -> None:
         """Average the gradients over ranks, step the ``active`` parts, drop all gradients."""
+        if self.reduction is not None:
+            self.reduction.finish()
         self.adam.active = active
         self.deepspeed.step()
+
+    def count(self, active: set[str]) -> None:
+        """Remember that the ``active`` parts have made a step, here or in a graph."""
         for index, part in enumerate(self.parts):
             self.steps[index] += part in active
 
     def partition(self, index: int) -> Tensor:
         """The share of part ``index`` that this rank optimizes, flat (ZeRO stages 1 and 2)."""
         return self.deepspeed.optimizer.single_partition_of_fp32_groups[index]  # type: ignore[no-any-return]
+
+
+def _buckets(network: nn.Module) -> list[list[nn.Parameter]]:
+    """What is reduced together: encoder and decoder are done at different times, D all at once."""
+    wholes = network.children() if isinstance(network, DCVAE) else [network]
+    return [list(whole.parameters()) for whole in wholes]
 
 
 def build(networks: Mapping[str, nn.Module], training: TrainingConfig) -> dict[str, Engine]:
@@ -131,6 +157,7 @@ def _deepspeed_config(training: TrainingConfig) -> dict[str, Any]:
         "gradient_clipping": training.gradient_clipping,
         "zero_allow_untested_optimizer": True,
         "zero_optimization": {"stage": training.zero_stage},
+        "timers": {"throughput": {"enabled": False}},
     }
     if training.zero_stage and not training.gradient_clipping:
         config["zero_optimization"]["compute_grad_norm"] = False

@@ -61,6 +61,15 @@ def gather_rows(rows: Tensor) -> Tensor:
     return all_rows
 
 
+def gather_together(rows: dict[str, Tensor]) -> dict[str, Tensor]:
+    """:func:`gather_rows` of several [N, …E] of one N, by one call."""
+    if world_size() == 1:
+        return {name: own.detach() for name, own in rows.items()}
+    all_rows = gather_rows(torch.cat(list(rows.values()), dim=1))
+    split = torch.split(all_rows, [own.shape[1] for own in rows.values()], dim=1)
+    return dict(zip(rows, split, strict=True))
+
+
 def total(values: Tensor) -> Tensor:
     """Sum over ranks of a tensor, without gradient. All ranks must call it."""
     all_values = values.detach().clone()

@@ -4,8 +4,10 @@ A step is made on one global batch for each update of the discriminator. As in t
 the generator's and the contrastive update come after the first of them, on the same images.
 """
 
+import itertools
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +16,10 @@ from dcvae.config import Config
 from dcvae.objective.augmentation import DRAWS
 from dcvae.training import randomness, ranks
 from dcvae.training.engines import Engine, frozen
+from dcvae.training.graphs import Graphs
 from dcvae.training.randomness import Rows
 from dcvae.training.schedule import Stage
+from dcvae.training.transfer import Packet
 from dcvae.updates import (
     ContrastiveUpdate,
     DiscriminatorUpdate,
@@ -44,6 +48,8 @@ class TrainingStep:
     config: Config
     networks: Networks
     engines: dict[str, Engine]
+    graphs: Graphs = field(default_factory=lambda: Graphs(None))
+    """What updates are recorded in, and replayed from."""
     terms: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,6 +58,7 @@ class TrainingStep:
         self.discriminator = DiscriminatorUpdate(objective, dual_encoder)
         self.generator = GeneratorUpdate(objective, autoencoder)
         self.contrastive = ContrastiveUpdate(objective, autoencoder, dual_encoder)
+        self.packet = Packet(next(self.networks.parameters()).device)
 
     def __call__(self, batches: list[list[MicroBatch]], images: int) -> Terms:
         """Make one step on ``batches``, a list of micro-batches for each discriminator update.
@@ -61,18 +68,24 @@ class TrainingStep:
         """
         self.terms = {}
         objective, (first, *others) = self.config.objective, batches
+        work: list[tuple[Update, list[MicroBatch]]] = []
         if objective.adversarial:
-            self.update(self.discriminator, first, images)
+            work.append((self.discriminator, first))
         if objective.adversarial or not objective.contrastive:
-            self.update(self.generator, first, images)
+            work.append((self.generator, first))
         if objective.contrastive:
-            self.networks.update_keys()
-            self.update(self.contrastive, first, images)
+            work.append((self.contrastive, first))
+        until_average = len(work)
         count = sum(batch[0].rows.total for batch in batches)
-        self.networks.update_average(count, images + count)
-        for batch in others:
-            self.update(self.discriminator, batch, images)
-        return {name: torch.stack(values).mean() for name, values in self.terms.items()}
+        work += [(self.discriminator, batch) for batch in others]
+        noises = self._sent(
+            [[self.noise(update, micro, images) for micro in batch] for update, batch in work]
+        )
+        for number, ((update, batch), noise) in enumerate(zip(work, noises, strict=True), 1):
+            self._minimise(update, batch, noise)
+            if number == until_average:
+                self.networks.update_average(count, images + count)
+        return self._means()
 
     def enter(self, stage: Stage) -> None:
         """Grow the networks to ``stage``, and take the learning rate of its phase."""
@@ -81,39 +94,115 @@ class TrainingStep:
             engine.set_learning_rate(self.config.training.rate_in(stage.phase))
 
     def update(self, update: Update, batch: list[MicroBatch], images: int) -> None:
-        """Minimise the loss of one update on the micro-batches of a global batch, by one step.
+        """One update alone; ``images`` as for the whole step."""
+        (noises,) = self._sent([[self.noise(update, micro, images) for micro in batch]])
+        self._minimise(update, batch, noises)
 
-        ``images`` as for the whole step. The keys of the images, if the update makes any, become
-        negatives after it.
+    def _minimise(self, update: Update, batch: list[MicroBatch], noises: list[Noise]) -> None:
+        """Minimise the loss of ``update`` on the micro-batches of a global batch, by one step.
+
+        The keys of the images, if the update makes any, become negatives after it.
         """
         trained = update.trains(self.networks)
-        first, *_ = (self.engines[name] for name in trained)
-        new_keys = []
+        if update is self.contrastive:
+            self.networks.update_keys()
+        given = [
+            [micro.images, *_tensors(noise).values()]
+            for micro, noise in zip(batch, noises, strict=True)
+        ]
+        sizes = [len(tensors) for tensors in given]
+
+        def work(inputs: list[Tensor]) -> dict[str, Tensor]:
+            each = iter(inputs)
+            mine = [list(itertools.islice(each, size)) for size in sizes]
+            images = [tensors[0] for tensors in mine]
+            noise = [_with(n, tensors[1:]) for n, tensors in zip(noises, mine, strict=True)]
+            return self._made(update, trained, images, noise)
+
+        inputs = [tensor for tensors in given for tensor in tensors]
+        made = self.graphs.run(update.name, self._key(update, noises, inputs), inputs, work)
+        for name, parts in trained.items():
+            self.engines[name].count(parts)
+        new_keys: dict[int, dict[str, Tensor]] = {}
+        for name, value in made.items():
+            kind, number, name = name.split("/")
+            if kind == "term":
+                self.terms.setdefault(name, []).append(value)
+            else:
+                new_keys.setdefault(int(number), {})[name] = value
+        for keys in new_keys.values():
+            for layer, rows in ranks.gather_together(keys).items():
+                self.networks.push(layer, rows)
+
+    def _made(
+        self,
+        update: Update,
+        trained: dict[str, set[str]],
+        images: list[Tensor],
+        noises: list[Noise],
+    ) -> dict[str, Tensor]:
+        """Everything of an update that the device does: losses, gradients, the step.
+
+        Returns ``term/<micro-batch>/<name>`` and ``key/<micro-batch>/<layer>``.
+        """
+        made: dict[str, Tensor] = {}
+        engines = [self.engines[name] for name in trained]
         with ExitStack() as resting:
             for name, network in self.networks.trained.items():
                 if name not in trained:
                     resting.enter_context(frozen(network))
-            for micro in batch:
-                noise = self.noise(update, micro, images)
+            for number, (x, noise) in enumerate(zip(images, noises, strict=True)):
                 with self._precision():
-                    loss = update(self.networks, micro.images, noise)
-                first.backward(loss.value / len(batch))
-                new_keys.append(loss.keys)
-                for name, term in loss.terms.items():
-                    self.terms.setdefault(name, []).append(term.detach())
-        for name, parts in trained.items():
-            self.engines[name].step(parts)
-        for keys in new_keys:
-            for layer, rows in keys.items():
-                self.networks.push(layer, ranks.gather_rows(rows))
+                    loss = update(self.networks, x, noise)
+                if number == len(images) - 1:
+                    for engine, parts in zip(engines, trained.values(), strict=True):
+                        engine.expect(parts)
+                engines[0].backward(loss.value / len(images))
+                made |= {f"term/{number}/{name}": t.detach() for name, t in loss.terms.items()}
+                made |= {f"key/{number}/{layer}": rows for layer, rows in loss.keys.items()}
+        for engine, parts in zip(engines, trained.values(), strict=True):
+            engine.step(parts)
+        return made
+
+    def _key(
+        self, update: Update, noises: list[Noise], inputs: list[Tensor]
+    ) -> tuple[object, ...] | None:
+        """All that the host decides in ``update``; none: it decides something anew each time.
+
+        That is: the weight of a resolution that fades in, the place of a local patch, and how many
+        negatives there are until their queue is full.
+        """
+        resolution, fade = self.networks.at
+        if fade < 1 or any(noise.patch is not None for noise in noises):
+            return None
+        if update is self.contrastive and not self.networks.full:
+            return None
+        shapes = [(tuple(tensor.shape), tensor.dtype) for tensor in inputs]
+        firsts = [noise.first for noise in noises]
+        rates = [g["lr"] for engine in self.engines.values() for g in engine.adam.param_groups]
+        return (resolution, *shapes, *firsts, *rates)
+
+    def _means(self) -> Terms:
+        """The mean of each term, by one look at all of them."""
+        values = torch.stack([value for values in self.terms.values() for value in values])
+        parts = torch.split(values, [len(values) for values in self.terms.values()])
+        return {
+            name: part[0] if len(part) == 1 else part.mean()
+            for name, part in zip(self.terms, parts, strict=True)
+        }
+
+    # -- random numbers ------------------------------------------------------------------------
 
     def noise(self, update: Update, micro: MicroBatch, images: int) -> Noise:
-        """The random numbers of ``update`` on ``micro``, in the step after ``images`` images."""
-        objective, rows, like = self.config.objective, micro.rows, micro.images
+        """The random numbers of ``update`` on ``micro``, in the step after ``images`` images.
+
+        On the host, in the precision of the images.
+        """
+        objective, rows, dtype = self.config.objective, micro.rows, micro.images.dtype
         d, name = self.config.model.latent_dim, update.name
-        posterior, augmentation = rows.normal(f"{name}/posterior", d).to(like), None
+        posterior, augmentation = rows.normal(f"{name}/posterior", d).to(dtype), None
         if objective.augment:
-            augmentation = rows.uniform(f"{name}/augmentation", DRAWS).to(like)
+            augmentation = rows.uniform(f"{name}/augmentation", DRAWS).to(dtype)
         if update is self.contrastive:
             patch = self._patch_location(images)
             return Noise(posterior, augmentation=augmentation, patch=patch)
@@ -122,18 +211,27 @@ class TrainingStep:
         ratio = self.config.training.generator_batch_ratio if update is self.generator else 1
         mixtures = prior_augmentation = None
         if update is self.discriminator and objective.gan_loss == "wgan_gp":
-            mixtures = rows.uniform("mixtures").to(like)
+            mixtures = rows.uniform("mixtures").to(dtype)
         if objective.augment:
             drawn = rows.uniform(f"{name}/prior augmentation", DRAWS, ratio)
-            prior_augmentation = drawn.to(like)
+            prior_augmentation = drawn.to(dtype)
         return Noise(
             posterior,
-            rows.normal(f"{name}/prior", d, ratio).to(like),
+            rows.normal(f"{name}/prior", d, ratio).to(dtype),
             mixtures,
             rows.first,
             augmentation,
             prior_augmentation,
         )
+
+    def _sent(self, noises: list[list[Noise]]) -> list[list[Noise]]:
+        """The noise of a whole step on the device, by one copy."""
+        tensors = [t for some in noises for noise in some for t in _tensors(noise).values()]
+        each = iter(self.packet.send(tensors))
+        return [
+            [_with(noise, list(itertools.islice(each, len(_tensors(noise))))) for noise in some]
+            for some in noises
+        ]
 
     def _patch_location(self, images: int) -> tuple[int, int] | None:
         """The location of this step's local patches (4.1), equal on all ranks; none: not yet."""
@@ -150,3 +248,14 @@ class TrainingStep:
             return nullcontext()
         device = next(self.networks.parameters()).device.type
         return torch.autocast(device, torch.bfloat16)
+
+
+def _tensors(noise: Noise) -> dict[str, Tensor]:
+    found = {field.name: getattr(noise, field.name) for field in fields(noise)}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def _with(noise: Noise, tensors: list[Tensor]) -> Noise:
+    """``noise`` with other tensors in the place of its own."""
+    given: dict[str, Any] = dict(zip(_tensors(noise), tensors, strict=True))
+    return replace(noise, **given)

@@ -71,6 +71,11 @@ class Networks(nn.Module):
         """The keys of earlier images at a contrasted layer: [K, E], K ≥ 0."""
         return self._queue(layer).valid()
 
+    @property
+    def full(self) -> bool:
+        """Whether every queue has all the negatives that it has room for."""
+        return all(len(self.negatives(name)) == self._queue(name).size for name in self.queues)
+
     def push(self, layer: str, all_keys: Tensor) -> None:
         """Remember the keys of all ranks' images, [M, E] in rank order, as negatives."""
         self._queue(layer).push(all_keys)
@@ -98,9 +103,9 @@ class Networks(nn.Module):
         if training.average_half_life is not None:
             kept = decay(images, shown, training.average_half_life)
         _lerp(self.averaged, self.autoencoder, 1 - kept)
-        live = dict(self.autoencoder.named_buffers())
-        for name, buffer in self.averaged.named_buffers():
-            buffer.copy_(live[name])
+        live = list(self.autoencoder.buffers())
+        if live:  # Progressive GAN's networks have none
+            torch._foreach_copy_(list(self.averaged.buffers()), live)
 
     @torch.no_grad()
     def update_keys(self) -> None:

@@ -12,13 +12,14 @@ from dcvae.updates import Networks
 class PlainEngine:
     """What an engine does, on one rank."""
 
-    def __init__(self, network: Any, training: TrainingConfig) -> None:
+    def __init__(self, network: Any, training: TrainingConfig, fused: bool) -> None:
         self.network = network
         self.adam = PartAdam(
             network.parts(),
             lr=training.learning_rate,
             betas=training.adam_betas,
             eps=training.adam_eps,
+            fused=fused,
         )
 
     def set_learning_rate(self, rate: float) -> None:
@@ -31,13 +32,21 @@ class PlainEngine:
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
+    def expect(self, active: set[str]) -> None:
+        pass
+
+    def count(self, active: set[str]) -> None:
+        pass
+
     def step(self, active: set[str]) -> None:
         self.adam.active = active
         self.adam.step()
         self.adam.zero_grad()
 
 
-def plain_engines(networks: Networks) -> Any:
-    """An engine for each network that is trained."""
+def plain_engines(networks: Networks, *, fused: bool = False) -> Any:
+    """An engine for each network that is trained; ``fused``: Adam's steps counted on the device."""
     training = networks.config.training
-    return {name: PlainEngine(network, training) for name, network in networks.trained.items()}
+    return {
+        name: PlainEngine(network, training, fused) for name, network in networks.trained.items()
+    }

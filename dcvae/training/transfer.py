@@ -1,0 +1,111 @@
+"""From the host to the device without waiting: pinned memory, few copies, a stream beside."""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+ALIGNMENT = 128
+"""Numbers: every tensor of a packet begins at a multiple, as kernels like their operands."""
+
+
+class Packet:
+    """Small float32 tensors that travel together: one copy for all, to a place that stays.
+
+    Two host buffers take turns: one is filled while the other may still be on its way. The place
+    on the device stays the same as long as the sizes do, so that a graph can read it; what it held
+    is overwritten by the next packet, in the order of the device's work. On the CPU nothing is
+    copied.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.direct = device.type == "cpu"
+        self.hosts: list[Tensor] = []
+        self.sent: list[torch.cuda.Event] = []
+        self.place = torch.empty(0)
+        self.turn = 0
+
+    def send(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The ``tensors``, of the host, on the device."""
+        if self.direct:
+            return tensors
+        starts, end = [], 0
+        for tensor in tensors:
+            starts.append(end)
+            end += -(-tensor.numel() // ALIGNMENT) * ALIGNMENT
+        self._make_room(end)
+        self.turn = 1 - self.turn
+        host = self.hosts[self.turn]
+        if self.sent:
+            self.sent[self.turn].synchronize()  # of two packets ago: long done
+        for start, tensor in zip(starts, tensors, strict=True):
+            host[start : start + tensor.numel()].view(tensor.shape).copy_(tensor)
+        self.place.copy_(host, non_blocking=True)
+        if self.sent:
+            self.sent[self.turn].record()
+        return [
+            self.place[start : start + tensor.numel()].view(tensor.shape)
+            for start, tensor in zip(starts, tensors, strict=True)
+        ]
+
+    def _make_room(self, count: int) -> None:
+        if len(self.place) == count and self.hosts:
+            return
+        on_gpu = self.device.type == "cuda"
+        self.hosts = [torch.zeros(count, pin_memory=on_gpu) for _ in range(2)]
+        self.place = torch.zeros(count, device=self.device)
+        self.sent = [_event() for _ in range(2)] if on_gpu else []
+
+
+class Arrivals(Generic[T]):
+    """Batches that are on the device, or on their way there, before they are asked for.
+
+    ``prepare`` makes what goes with a batch and its host tensors. On a GPU they are copied from
+    pinned memory by a stream of their own, while the device computes; PyTorch's allocators keep
+    both ends of a copy until it is done.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[T],
+        prepare: Callable[[T], list[Tensor]],
+        device: torch.device,
+    ) -> None:
+        self.batches, self.prepare, self.device = batches, prepare, device
+        self.beside = _stream(device) if device.type == "cuda" else None
+        self.waiting: list[tuple[T, list[Tensor]]] = []
+
+    def fetch(self, count: int) -> None:
+        """Have ``count`` batches read, and their copies started."""
+        while len(self.waiting) < count:
+            batch = next(self.batches)
+            self.waiting.append((batch, self._start(self.prepare(batch))))
+
+    def take(self, count: int) -> list[tuple[T, list[Tensor]]]:
+        """The next ``count`` batches with their tensors on the device, in order."""
+        self.fetch(count)
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        if self.beside is not None:
+            now = torch.cuda.current_stream(self.device)
+            now.wait_stream(self.beside)
+            for _, tensors in taken:
+                for tensor in tensors:
+                    tensor.record_stream(now)
+        return taken
+
+    def _start(self, tensors: list[Tensor]) -> list[Tensor]:
+        if self.beside is None:
+            return [tensor.to(self.device) for tensor in tensors]
+        with torch.cuda.stream(self.beside):
+            return [t.pin_memory().to(self.device, non_blocking=True) for t in tensors]
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
