@@ -46,7 +46,7 @@ def test_from_images_to_pictures_in_a_read_only_folder_without_a_home(tmp_path: 
     ("words", "expected"),
     [
         ("dcvae pro", {"promote"}),
-        ("dcvae train --preset digits_z", {"digits_z16", "digits_z32", "digits_z64"}),
+        ("dcvae train --preset ce", {"celeba128", "celebahq512"}),
         ("dcvae history --js", {"--json"}),
     ],
 )

@@ -80,6 +80,6 @@ def test_the_first_posteriors_are_near_the_prior() -> None:
     """Where biases are zero; started as in the released code, it is thousands of nats."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder = DCVAE(configure("mnist_z16")).encoder
+        encoder = DCVAE(configure("mnist", ["model.latent_dim=16"])).encoder
         images = torch.rand(8, 1, 32, 32) * 2 - 1
         assert float(kl_divergence(*encoder(images, 32, 1.0)).detach()) < 100

@@ -18,7 +18,13 @@ def write(folder: Path, preset: str, error: float, *settings: str, dataset: str 
     snapshot.mkdir(parents=True)
     description = {
         "format_version": FORMAT_VERSION,
+        "dcvae_version": "0.1.0",
+        "images": 0,
+        "resolution": 32,
+        "fade": 1.0,
         "config": configure(preset, list(settings)).model_dump(mode="json"),
+        "dataset": {},
+        "weights_sha256": "0" * 64,
     }
     (snapshot / CONFIG).write_text(json.dumps(description))
     (snapshot / WEIGHTS).touch()
