@@ -96,6 +96,9 @@ _NONE = {
 }
 
 
+_AT_MOST = ("reference_images", "reconstructions", "neighbourhoods", "probe_images")
+
+
 def explained(field: str, value: object) -> str:
     """A protocol's value as a reader of the page needs it."""
     if value is None:
@@ -104,8 +107,9 @@ def explained(field: str, value: object) -> str:
         return f"± {value}"
     if field == "latent":
         return "a sample of q(z|x)" if value == "sampled" else "the mean of q(z|x)"
-    grouped = isinstance(value, int) and field != "seed"
-    return f"{value:,}" if grouped else str(value)
+    if isinstance(value, int) and field != "seed":
+        return f"{value:,}" + " at most" * (field in _AT_MOST)
+    return str(value)
 
 
 def title(name: str) -> str:
