@@ -150,7 +150,7 @@ def main() -> None:
     seconds = measure(variants, given.repeats, device)
     show("seconds", seconds, d_steps)
     for name, updates in seconds.items():
-        print(f"{name}: {d_steps * given.batch / updates['iteration']:.2f} images a second")
+        print(f"{name}: {d_steps * given.batch / updates['iteration']:.2f} images per second")
 
 
 if __name__ == "__main__":

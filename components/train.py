@@ -29,7 +29,7 @@ def train(
         preset: name of the configuration to start from.
         settings: changes to it, each as section.key=value.
         storage: root for everything the pipeline writes.
-        ranks: processes that share the work, one a GPU.
+        ranks: processes that share the work, one per GPU.
         model: description of the final snapshot, with its URI.
         variant: the change in which it differs from trainings beside it; empty: none.
         protocol: how it will be measured: what that cannot be is said before the training.

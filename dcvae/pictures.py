@@ -7,17 +7,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+LEVELS_PER_UNIT = 127.5
+"""Of a file's 256 levels, per unit of the range [-1, 1] that models see."""
 GAP = 0.06  # of a tile's side
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """Images float in [-1, 1] as the 256 levels of a file, rounded to nearest."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return ((images.float() + 1) * LEVELS_PER_UNIT).round().clamp(0, 255).to(torch.uint8)
 
 
 def to_float(images: Tensor) -> Tensor:
     """Images uint8 as float32 in [-1, 1]."""
-    return images.float() / 127.5 - 1
+    return images.float() / LEVELS_PER_UNIT - 1
 
 
 def tiles(images: Tensor, side: int | None = None) -> Tensor:

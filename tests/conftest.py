@@ -93,3 +93,11 @@ def photographs(tmp_path: Path) -> Path:
             folder / f"{n:02d}.jpg", quality=92
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's digits at 4 and 8 pixels; nobody writes to it."""
+    folder = tmp_path_factory.mktemp("digits")
+    shard("sklearn:digits", str(folder), resolution=8)
+    return folder

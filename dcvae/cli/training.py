@@ -28,7 +28,7 @@ def train(
     data: Annotated[str, typer.Option(help="The shard set.")],
     out: Annotated[str, typer.Option(help="Folder or s3:// prefix of the run.")],
     nproc: Annotated[
-        int | None, typer.Option(help="Processes that share the work; one a GPU by default.")
+        int | None, typer.Option(help="Processes that share the work; one per GPU by default.")
     ] = None,
     setting: Annotated[
         list[str] | None,

@@ -16,6 +16,7 @@ from torch_fidelity.metric_prc import (
 
 from dcvae.errors import UserError
 from dcvae.evaluation.feature_set import Statistics
+from dcvae.pictures import LEVELS_PER_UNIT
 
 KERNEL_SUBSET = 1000
 KERNEL_SUBSETS = 100
@@ -85,5 +86,5 @@ def pixel_distance(images: Tensor, reconstructions: Tensor) -> Tensor:
     over its images. The paper names an "L2 distance" in Table 1 without its scale, so its figures
     (21.8 to 62.7) are not stood beside ours.
     """
-    difference = (images - reconstructions).float() * 127.5
+    difference = (images - reconstructions).float() * LEVELS_PER_UNIT
     return difference.pow(2).mean(dim=(1, 2, 3)).sqrt()

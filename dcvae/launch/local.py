@@ -24,7 +24,7 @@ class LocalRanks:
     """Starts ranks as processes of this machine."""
 
     nproc: int = 1
-    """Ranks, one a GPU where there are GPUs."""
+    """Ranks, one per GPU where there are GPUs."""
     grace: float = 30.0
     """Seconds that ranks have to write a checkpoint when they are stopped."""
     keep: str | None = None

@@ -48,7 +48,7 @@ def train(
     Args:
         data: shard set (the folder of its manifest.json).
         out: run folder.
-        nproc: ranks in all; one a GPU of this machine by default.
+        nproc: ranks in all; one per GPU of this machine by default.
         ranks: how to start them; by default as a TrainJob where the environment names a training
             runtime (see dcvae.launch.trainjob), and on this machine elsewhere.
         show: called with rank 0's progress, every few seconds at most.

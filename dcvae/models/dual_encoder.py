@@ -75,6 +75,6 @@ def together(parts: list[Tensor]) -> Tensor:
 
 
 def apart(embeddings: dict[str, Tensor], sizes: list[int]) -> list[dict[str, Tensor]]:
-    """The embeddings of each set of so many images."""
+    """The embeddings of each set, whose numbers of images are given."""
     split = {layer: torch.split(rows, sizes) for layer, rows in embeddings.items()}
     return [{layer: rows[k] for layer, rows in split.items()} for k in range(len(sizes))]

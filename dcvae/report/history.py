@@ -41,7 +41,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Milestone:
-    """Samples after so many images of training."""
+    """Samples, and the number of images shown before them."""
 
     images: int
     resolution: int | None

@@ -1,10 +1,14 @@
 """What a shard set holds, for people: a table, and a sheet of random images."""
 
 from collections.abc import Sequence
+from io import StringIO
 
 import numpy as np
 import torch
 from PIL.Image import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from dcvae.errors import UserError
 from dcvae.pictures import sheet, to_float
@@ -14,6 +18,8 @@ from dcvae.storage import Storage
 
 SHARDS = 8  # that a sheet's images come from at most: a shard is up to 50 MB
 COLUMNS, SIDE = 8, 96
+_HEAD = ("split", "pixels", "stored", "images", "shards", "size", "per image")
+_WIDTH = 200  # more than a row needs: what a file gets does not depend on a terminal
 _FEW = 5  # skipped images that the table names
 _FEW_CLASSES = 10
 
@@ -23,7 +29,7 @@ def table(manifest: Manifest) -> str:
     and what was left out."""
     colours = "grey" if manifest.channels == 1 else "RGB"
     labels = f", {len(manifest.classes)} classes" if manifest.classes else ""
-    rows = [("split", "pixels", "stored", "images", "shards", "size", "an image")]
+    rows: list[tuple[str, ...]] = []
     total = 0
     for split, levels in manifest.splits.items():
         for resolution in manifest.resolutions:
@@ -46,7 +52,7 @@ def table(manifest: Manifest) -> str:
         f"{manifest.name} from {manifest.source.uri}: {colours}{labels}, {in_bytes(total)}",
         f"fingerprint {manifest.fingerprint[:8]}, {made}",
         "",
-        *_aligned(rows),
+        *_drawn(_HEAD, rows),
     ]
     return "\n".join([*lines, *_understood(manifest), *_skipped(manifest), *_ignored(manifest)])
 
@@ -89,10 +95,16 @@ def in_bytes(count: int) -> str:
     return f"{size:.1f} {unit}B" if size < 99.95 else f"{size:.0f} {unit}B"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-            for row in rows]  # fmt: skip
+def _drawn(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in head:
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*map(escape, row))
+    console = Console(file=StringIO(), width=_WIDTH, color_system=None)
+    with console.capture() as lines:
+        console.print(drawn)
+    return [line.rstrip() for line in lines.get().splitlines()]
 
 
 def _understood(manifest: Manifest) -> list[str]:

@@ -163,15 +163,6 @@ def test_whatever_shows_a_table_has_json() -> None:
     assert offered >= set(TABLES)
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shard set of digits at 4 and 8 pixels."""
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    with pytest.raises(SystemExit):
-        main(["shard", "sklearn:digits", str(folder), "--resolution", "8"])
-    return folder
-
-
 @pytest.mark.parametrize("verb", [verb for verb, words in TABLES.items() if words])
 def test_json_is_json_alone(dcvae: Any, digits: Path, tmp_path: Path, verb: str) -> None:
     words = [word.format(tmp=tmp_path, digits=digits) for word in TABLES[verb]]

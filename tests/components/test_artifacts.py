@@ -17,7 +17,6 @@ from components.train import train
 from dcvae.evaluation.names import measurable
 from dcvae.models import DCVAE
 from dcvae.presets import configure
-from dcvae.sharding.shard import shard
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
 
@@ -56,11 +55,10 @@ def run(where: Path, step: str, inputs: dict[str, Any], artifacts: dict[str, str
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def steps(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """An evaluation and a registration of an untrained model."""
     where = tmp_path_factory.mktemp("steps")
-    root, data = str(where / "root"), str(where / "data")
-    shard("sklearn:digits", data, resolution=8)
+    root, data = str(where / "root"), str(digits)
     torch.manual_seed(0)
     snapshot = f"{root}/runs/r/snapshots/000000000000"
     dataset = {"uri": data, "name": "digits", "fingerprint": "0" * 64}

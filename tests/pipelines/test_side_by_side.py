@@ -21,7 +21,6 @@ from dcvae.storage import open_storage
 from pipelines.command_line import main
 
 ROOT = Path(__file__).parent.parent.parent
-PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['pipelinechannel--(\w+)'\]\}\}")
 
 
 def run(where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -85,9 +84,9 @@ def test_every_model_of_a_form_can_be_trained_and_differs_where_the_page_says(
         values |= module.SMALL
 
     def given(task: Any, key: str) -> str:
-        text = str(task.inputs.parameters[key].runtime_value.constant.string_value)
-        name = task.inputs.parameters[key].component_input_parameter
-        return str(values[name]) if name else PLACEHOLDER.sub(lambda m: values[m[1]], text)
+        said = task.inputs.parameters[key]
+        constant = said.runtime_value.constant.string_value
+        return str(constant or values[said.component_input_parameter])
 
     tasks = root.dag.tasks.values()
     trainings = [each for each in tasks if each.component_ref.name.startswith("comp-train")]

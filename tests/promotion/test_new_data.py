@@ -29,16 +29,15 @@ def snapshot_of(folder, grey: float) -> str:
     return str(folder)
 
 
-def test_a_champion_of_older_data_is_measured_on_the_new_ones(tmp_path):
-    old, new = str(tmp_path / "old"), str(tmp_path / "new")
-    shard("sklearn:digits", old, resolution=8)
+def test_a_champion_of_older_data_is_measured_on_the_new_ones(digits, tmp_path):
+    old, new = str(digits), str(tmp_path / "new")
     shard("sklearn:digits", new, resolution=8, samples_per_shard=500)
     registry = str(tmp_path / "registry")
     models = {"good": -0.5, "bad": 0.9, "best": -0.4}
     snapshots = {name: snapshot_of(tmp_path / name, grey) for name, grey in models.items()}
 
     def run(name: str, data: str, compare: bool):
-        out = str(tmp_path / f"evaluation-{name}-{data[-3:]}")
+        out = str(tmp_path / f"evaluation-{name}-{data == old}")
         evaluate(snapshots[name], data, out, protocol="held-out,samples=16,reference_images=16")
         return register(
             snapshots[name], out, registry, "digits", PIXEL, data=data if compare else None
@@ -57,9 +56,8 @@ def test_a_champion_of_older_data_is_measured_on_the_new_ones(tmp_path):
     assert [event.moved for event in history(registry, "digits")] == [True, False, False, True]
 
 
-def test_what_is_measured_ahead_is_not_measured_in_registering(tmp_path):
-    old, new = str(tmp_path / "old"), str(tmp_path / "new")
-    shard("sklearn:digits", old, resolution=8)
+def test_what_is_measured_ahead_is_not_measured_in_registering(digits, tmp_path):
+    old, new = str(digits), str(tmp_path / "new")
     shard("sklearn:digits", new, resolution=8, samples_per_shard=500)
     registry, first, second = (str(tmp_path / name) for name in ("registry", "first", "second"))
     good, best = snapshot_of(tmp_path / "good", -0.5), snapshot_of(tmp_path / "best", -0.4)

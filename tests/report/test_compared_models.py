@@ -20,7 +20,7 @@ def write(folder: Path, preset: str, error: float, *settings: str, dataset: str 
         "format_version": FORMAT_VERSION,
         "dcvae_version": "0.1.0",
         "images": 0,
-        "resolution": 32,
+        "resolution": configure(preset).model.resolution,
         "fade": 1.0,
         "config": configure(preset, list(settings)).model_dump(mode="json"),
         "dataset": {},

@@ -38,7 +38,7 @@ def test_a_sheet_shows_distinct_images_of_the_set(painted: ShardSet) -> None:
 def test_the_table_says_what_the_manifest_says(painted: ShardSet) -> None:
     lines = table(painted.manifest).splitlines()
     assert lines[0].startswith("painted from painted:1000: RGB, 7 classes, ")
-    assert " ".join(lines[3].split()) == "split pixels stored images shards size an image"
+    assert " ".join(lines[3].split()) == "split pixels stored images shards size per image"
     assert [line.split()[:5] for line in lines[4:8]] == [
         [split, side, "npy", images, shards]
         for split, images, shards in (("train", "1,000", "16"), ("test", "200", "4"))

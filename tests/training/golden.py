@@ -1,4 +1,4 @@
-"""The golden loss curve: what every term is after so many images, in a run of seconds.
+"""The golden loss curve: every term after each step of two runs that take seconds.
 
 ``python -m tests.training.golden`` writes the file anew. Do it only for a change that is meant to
 move the numbers, and say so, with the reason, in the commit and the changelog.
@@ -73,7 +73,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def curve() -> list[Record]:
-    """The losses of all runs, a record a step."""
+    """The losses of all runs, one record per step."""
     with _in_float64():
         return [record for name, run in RUNS.items() for record in _losses(name, run)]
 
