@@ -63,6 +63,9 @@ def noted(*files: Path) -> list[int]:
 
 
 def below(pid: int) -> set[int]:
-    """All living descendants of a process."""
-    found = psutil.Process(pid).children(recursive=True)
+    """All living descendants of a process; none if it has ended."""
+    try:
+        found = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return set()
     return {each.pid for each in found if alive(each.pid)}

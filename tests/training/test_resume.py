@@ -15,7 +15,7 @@ import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.processes import alive
+from tests.processes import alive, below
 
 TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
 PHASES = (
@@ -120,8 +120,9 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 def ranks_below(pid: int) -> list[int]:
     """Rank processes of this run, by number."""
     found = {}
-    for process in psutil.Process(pid).children(recursive=True):
+    for each in below(pid):
         with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(each)
             if "dcvae.training" in process.cmdline() and "RANK" in process.environ():
                 found[int(process.environ()["RANK"])] = process.pid
     return [found[rank] for rank in sorted(found)]
