@@ -1,10 +1,5 @@
-"""Sources made of image files, wherever they lie: what their folders and labels mean.
+"""Sources made of image files, wherever they lie: what their folders and labels mean."""
 
-Without splits of their own, a fraction is held out for testing: the images whose names hash
-lowest, so that the choice does not depend on the order or the machine.
-"""
-
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -14,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dcvae.errors import UserError
-from dcvae.sharding.sources.base import Item, Source, name_hash
+from dcvae.sharding.sources.base import Item, name_hash
 from dcvae.sharding.sources.hints import Hints
 from dcvae.sharding.sources.kinds import suffixes
 from dcvae.sharding.sources.labels import Labels
 from dcvae.sharding.sources.layout import Layout, understand
 from dcvae.sharding.sources.listing import File, Ignored, Listing
+from dcvae.sharding.sources.looked import LookedThrough, held_out
 from dcvae.shards.encodings import BadImage
 from dcvae.storage import open_storage
 
@@ -28,15 +24,11 @@ LABEL_FILE = "dataset.json"
 _INSTEAD = {".tar": "webdataset:", ".parquet": "parquet:"}
 
 
-class FileSource(Source):
+class FileSource(LookedThrough["_Found"]):
     """Image files below some root; subclasses know how to find and read them."""
 
     def __init__(self, uri: str, name: str, hints: Hints) -> None:
         self.uri, self.name, self.hints = uri, name, hints
-        self._found: _Found | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_found": None}
 
     @abstractmethod
     def find(self) -> Iterator[File]:
@@ -51,31 +43,14 @@ class FileSource(Source):
         """
 
     @property
-    def splits(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self._look().splits
-
-    @property
-    def classes(self) -> list[str] | None:  # type: ignore[override]
-        return self._look().classes
-
-    @property
-    def notes(self) -> list[str]:  # type: ignore[override]
-        return self._look().notes
-
-    @property
     def ignored(self) -> list[Ignored]:  # type: ignore[override]
-        return self._look().listing.ignored
-
-    def items(self, split: str) -> Iterator[Item]:
-        return self._look().items(split)
+        return self.found.listing.ignored
 
     def load(self, item: Item) -> bytes:
         return checked(self.read(item.reference))
 
-    def _look(self) -> "_Found":
-        if self._found is None:
-            self._found = _Found(self)
-        return self._found
+    def look(self) -> "_Found":
+        return _Found(self)
 
 
 class _Found:
@@ -94,10 +69,10 @@ class _Found:
             raise UserError(f"{uri} has no images{_instead(uri, self.listing.ignored)}")
         self.classes, self.notes = self.layout.classes, list(self.layout.notes)
         if "test" not in self.splits:
-            count, self._held_out = held_out(uri, hashes, hints.test)
-            if count:
+            self._held_out, note = held_out(uri, hashes, hints.test)
+            if note:
                 self.splits = ("train", "test")
-                self.notes.append(f"{count:,} of {len(hashes):,} images are held out for testing")
+                self.notes.append(note)
         if self._labels is not None:
             self.classes = self._labels.classes or None
             self.notes.append(f"labels are those of {self._labels.uri}")
@@ -155,25 +130,6 @@ class _Found:
 
     def _paths(self) -> Iterator[str]:
         return self.listing.good_paths()
-
-
-def held_out(uri: str, hashes: npt.NDArray[np.uint64], test: float) -> tuple[int, int]:
-    """(how many images are held out, the lowest hash of the others).
-
-    Raises:
-        UserError: ``test`` is no fraction or number of images, or leaves none to train on.
-    """
-    if not math.isfinite(test) or test < 0 or (test >= 1 and test != int(test)):
-        raise UserError(f"test is {test:g}: give a fraction below 1 or a number of images")
-    if test == 0:
-        return 0, 0
-    count = max(1, round(test * len(hashes))) if test < 1 else int(test)
-    if count >= len(hashes):
-        raise UserError(
-            f"{uri} has {len(hashes)} images: {count} cannot be held out for testing; use more "
-            "images, fewer for testing, or folders train/ and test/"
-        )
-    return count, int(np.partition(hashes, count)[count])
 
 
 def _labels(source: FileSource, listing: Listing) -> Labels | None:

@@ -11,12 +11,12 @@ import numpy as np
 
 from dcvae.errors import UserError
 from dcvae.sharding.scratch import disk_errors, scratch
-from dcvae.sharding.sources.base import Item, Source, name_hash
-from dcvae.sharding.sources.files import held_out
+from dcvae.sharding.sources.base import Item, name_hash
 from dcvae.sharding.sources.hints import Hints
 from dcvae.sharding.sources.labels import MOST_CLASSES, in_class_order
 from dcvae.sharding.sources.layout import role
 from dcvae.sharding.sources.listing import Ignored
+from dcvae.sharding.sources.looked import LookedThrough, held_out
 from dcvae.storage import Storage, open_storage, split_uri
 
 _SHOWN = 3  # files named in a message
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     bad: str = ""
 
 
-class PieceSource(Source):
+class PieceSource(LookedThrough["_Found"]):
     """Images in pieces; subclasses know how to look through one and how to load an image.
 
     Attributes:
@@ -61,43 +61,22 @@ class PieceSource(Source):
         self.uri, self.name, self.hints, self.pieces = uri, name, hints, pieces
         self.ordered = not all(p.storage.uri.startswith("file:") for p in pieces)
         self.class_names: list[str] | None = None
-        self._found: _Found | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_found": None}
 
     @abstractmethod
     def rows(self) -> Iterator[Row]:
         """All images, piece after piece."""
 
     @property
-    def splits(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self._look().splits
-
-    @property
-    def classes(self) -> list[str] | None:  # type: ignore[override]
-        return self._look().classes
-
-    @property
-    def notes(self) -> list[str]:  # type: ignore[override]
-        return self._look().notes
-
-    @property
     def ignored(self) -> list[Ignored]:  # type: ignore[override]
-        self._look()
+        _ = self.found  # what is left out is known after the look
         return self.left_out()
 
     def left_out(self) -> list[Ignored]:
         """What the pieces hold besides images."""
         return []
 
-    def items(self, split: str) -> Iterator[Item]:
-        return self._look().items(split)
-
-    def _look(self) -> "_Found":
-        if self._found is None:
-            self._found = _Found(self)
-        return self._found
+    def look(self) -> "_Found":
+        return _Found(self)
 
 
 class _Found:
@@ -137,10 +116,10 @@ class _Found:
     def _hold_out(self, source: PieceSource) -> None:
         names = self._db.execute("SELECT name FROM rows WHERE split = 'train'")
         hashes = np.array([name_hash(name) for (name,) in names], np.uint64)
-        count, self._held_out = held_out(source.uri, hashes, source.hints.test)
-        if count:
+        self._held_out, note = held_out(source.uri, hashes, source.hints.test)
+        if note:
             self.splits = ("train", "test", *self.splits[1:])
-            self.notes.append(f"{count:,} of {len(hashes):,} images are held out for testing")
+            self.notes.append(note)
 
     def _classes(self, source: PieceSource) -> list[str] | None:
         names = [row[0] for row in self._db.execute(
