@@ -57,6 +57,7 @@ class RunFolder:
 
         Raises UserError when the folder holds a run of another configuration or data set.
         """
+        latest = self.manifest
         while True:
             present = self.storage.stat(CONFIG)
             try:
@@ -64,7 +65,7 @@ class RunFolder:
                     self._save_config({}, if_absent=True)
                     return
                 found = _saved(self.storage)
-                self.manifest = manifest_for(self.storage, self.shards)
+                self.manifest = manifest_for(self.storage, self.shards, latest)
                 if parse_config(found["config"]).digest() == self.config.digest():
                     return
                 self._save_config(self._remedied(found), if_match=present.etag)
@@ -161,12 +162,11 @@ class RunFolder:
         self.storage.write(RESULT, json.dumps(result, indent=1).encode())
 
 
-def manifest_for(run: Storage, data: Storage) -> Manifest:
-    """The manifest with which the run in the folder ``run`` began; the latest for a new run.
+def manifest_for(run: Storage, data: Storage, latest: Manifest) -> Manifest:
+    """The manifest with which the run in the folder ``run`` began; ``latest`` for a new run.
 
     Raises UserError when the run was begun on images that no version of ``data`` has.
     """
-    latest = load_manifest(data)
     try:
         began: str = _saved(run)["dataset"]["fingerprint"]
     except NotFound:

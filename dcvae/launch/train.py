@@ -98,7 +98,7 @@ def check(
     shards = open_storage(data)
     manifest = latest = load_manifest(shards)
     if out:
-        manifest = manifest_for(open_storage(out), shards)
+        manifest = manifest_for(open_storage(out), shards, latest)
     if manifest.fingerprint != latest.fingerprint:
         log.warning(
             "%s has grown since the run in %s began: the run keeps to version %s of it; to train "
