@@ -28,9 +28,8 @@ SOURCES = Variable(
 SPILL_BYTES = Variable(
     "DCVAE_SPILL_BYTES",
     USERS,
-    "Bytes of images that sharding lays down in the temporary folder at once, from sources that "
-    "can only be read from front to back.",
-    "half of what is free there, at most 32 GiB",
+    "Bytes of temporary files that mixing the images of a source into a random order may take.",
+    "half of what its disk has free, 32 GiB at most",
 )
 INCEPTION_WEIGHTS = Variable(
     "DCVAE_INCEPTION_WEIGHTS",
@@ -53,12 +52,6 @@ S3 = {
     )
     for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
 }
-SPILL_BYTES = Variable(
-    "DCVAE_SPILL_BYTES",
-    USERS,
-    "Bytes of temporary files that mixing the images of a source into a random order may take.",
-    "half of what its disk has free, 32 GiB at most",
-)
 STORAGE_FIRST_PATIENCE = Variable(
     "DCVAE_STORAGE_FIRST_PATIENCE",
     USERS,
