@@ -60,7 +60,7 @@ def candidates(snapshot: str, last: int) -> list[Storage]:
 
 
 def choose(
-    places: list[Storage],
+    snapshots: list[tuple[Storage, dict[str, Any]]],
     by: str,
     sets_of: Callable[[Storage, dict[str, Any]], MeasuredSets],
     out: Storage,
@@ -69,6 +69,7 @@ def choose(
     """Measures each snapshot and says which is the best.
 
     Args:
+        snapshots: each with its description.
         sets_of: a snapshot and its description → what measures it.
         out: the evaluation's place, where each figure is kept: none is measured twice.
         decided_by: digest of all that the figures follow from besides the weights.
@@ -76,7 +77,7 @@ def choose(
     Raises:
         UserError: none of them can be measured.
     """
-    found = [_measured(place, by, sets_of, out, decided_by) for place in places]
+    found = [_measured(*snapshot, by, sets_of, out, decided_by) for snapshot in snapshots]
     able = [each for each in found if each.value is not None]
     if not able:
         raise UserError(
@@ -118,12 +119,12 @@ def distance(sets: MeasuredSets, by: str) -> float:
 
 def _measured(
     place: Storage,
+    description: dict[str, Any],
     by: str,
     sets_of: Callable[[Storage, dict[str, Any]], MeasuredSets],
     out: Storage,
     decided_by: str,
 ) -> Candidate:
-    description = describe_snapshot(place)
     images, weights = int(description["images"]), str(description["weights_sha256"])
     key = f"{FOLDER}/{by}-{images:012d}-{weights[:8]}-{decided_by[:16]}.json"
     try:

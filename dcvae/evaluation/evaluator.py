@@ -1,5 +1,6 @@
 """The evaluation of a snapshot, or of the best of a run: measure, show, write the result last."""
 
+import hashlib
 import platform
 import time
 from collections.abc import Callable
@@ -195,7 +196,7 @@ class _Job:
         from dcvae.evaluation.measure import Measurement
         from dcvae.evaluation.passes import forget_passes
 
-        selection = self._selection(places, by)
+        selection = self._selection(places, descriptions, by)
         source, description = places[-1], descriptions[-1]
         if selection:
             number = [each.images for each in selection.candidates].index(selection.chosen)
@@ -211,7 +212,9 @@ class _Job:
         forget_passes(self.out)
         return evaluation
 
-    def _selection(self, places: list[Storage], by: str) -> Selection | None:
+    def _selection(
+        self, places: list[Storage], descriptions: list[dict[str, Any]], by: str
+    ) -> Selection | None:
         from dcvae.evaluation.best import choose
 
         if len(places) == 1:
@@ -220,12 +223,13 @@ class _Job:
         def sets_of(place: Storage, description: dict[str, Any]) -> "MeasuredSets":
             return self._sets(place, description, f"snapshot {description['images']:,}: ")
 
-        return choose(places, by, sets_of, self.out, self._decided_by())
+        snapshots = list(zip(places, descriptions, strict=True))
+        return choose(snapshots, by, sets_of, self.out, self._decided_by())
 
     def _decided_by(self) -> str:
-        """All that figures follow from besides the weights."""
+        """Hex SHA-256 of all that figures follow from besides the weights."""
         parts = (self.protocol.digest(), self.manifest.fingerprint, self.extractor.sha256)
-        return "-".join(part[:16] for part in parts)
+        return hashlib.sha256("-".join(parts).encode()).hexdigest()
 
     def _sets(
         self, source: Storage, description: dict[str, Any], about: str = ""

@@ -11,8 +11,10 @@ from dcvae.evaluation.best import METRICS, candidates
 from dcvae.models import DCVAE
 from dcvae.presets import PRESETS, configure
 from dcvae.report import write_report
+from dcvae.sharding.shard import shard
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
+from tests.painted import Painted
 
 PROTOCOL = "held-out,samples=60,reference_images=60,reconstructions=60"
 GREYS = {96: 0.9, 128: -0.45, 160: 0.4, 192: 0.8}
@@ -128,3 +130,13 @@ def test_each_preset_leaves_five_snapshots_to_choose_from(name):
     found = {n for n in multiples | {training.total_images} if n >= begin}
     assert len(found) >= (3 if name == "smoke" else 5)
     assert training.total_images // every <= 80, "nor fills the bucket with them"
+
+
+def test_figures_of_other_images_are_not_taken_up(run, digits, tmp_path):
+    other, out = str(tmp_path / "other"), str(tmp_path / "out")
+    shard(Painted(400), other, resolution=8, channels=1)
+    how = {"protocol": PROTOCOL, "last": 2, "select_by": "pixel_distance"}
+    before = evaluate(str(run), str(digits), out, **how)
+    after = evaluate(str(run), other, out, **how)
+    assert after.selection == evaluate(str(run), other, str(tmp_path / "alone"), **how).selection
+    assert after.selection != before.selection
