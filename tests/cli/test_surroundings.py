@@ -10,6 +10,8 @@ import pytest
 DCVAE = [sys.executable, "-c", "from dcvae.cli import main; main()"]
 READ_ONLY = "/sys"
 """A folder in which not even root can write."""
+NAMED = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+"""Has typer show the completion of the shell that is named, not of the one above the tests."""
 
 
 def dcvae(where: str | Path, *words: str, **environment: str) -> str:
@@ -58,5 +60,5 @@ def test_a_shell_completes_verbs_options_and_presets(words: str, expected: set[s
 
 def test_completion_is_offered_for_the_usual_shells() -> None:
     for shell in ("bash", "zsh", "fish"):
-        said = dcvae(READ_ONLY, "--show-completion", shell)
+        said = dcvae(READ_ONLY, "--show-completion", shell, **NAMED)
         assert "_DCVAE_COMPLETE" in said
