@@ -27,8 +27,8 @@ lint: environment ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: environment ## how fast the parts are on this machine: step, scaling, stream, mixing, encodings, evaluation
-	@for name in step scaling stream mixing encodings evaluation; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
+bench: environment ## how fast the parts are on this machine: step, launches, scaling, stream, mixing, encodings, evaluation
+	@for name in step launches scaling stream mixing encodings evaluation; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
 
 manifests: environment ## all pipelines as Kubernetes resources in build/manifests
 	@$(BIN)/python -m pipelines.kubeflow.manifests build/manifests

@@ -62,8 +62,11 @@ class TrainingConfig(Section):
     ``training.average_decay`` per step."""
     mirror: bool = False
     """Flip half of the images left to right."""
-    precision: Annotated[Literal["float32", "bfloat16"], REMEDY] = "float32"
-    """What convolutions and linear layers compute in; losses and weights stay in float32."""
+    precision: Annotated[Literal["float32", "tf32", "bfloat16"], REMEDY] = "float32"
+    """What convolutions and matrix products compute in, both; losses and weights stay in float32.
+    tf32 needs a GPU."""
+    cuda_graphs: Annotated[bool, OPERATIONAL] = True
+    """On a GPU, launch an update as a whole once its shapes stand: the same numbers, sooner."""
     accumulation: Annotated[int, OPERATIONAL] = Field(default=1, ge=1)
     """Micro-batches whose gradients make one step."""
     gradient_clipping: Annotated[float, REMEDY] = Field(default=0.0, ge=0)

@@ -28,8 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     from dcvae.errors import UserError
     from dcvae.messages import Notice, emit
     from dcvae.terminal import tell_warnings
+    from dcvae.training import ranks
     from dcvae.training.loop import RESTART_EXIT_CODE, Stopped, train
     from dcvae.training.telemetry import NonFiniteError
+    from dcvae.training.watch import ADVICE, LOST_EXIT_CODE, peer_is_lost
 
     if os.environ.get("RANK", "0") == "0":
         tell_warnings(lambda text: emit(Notice(text)))  # whoever waits sees rank 0 alone
@@ -44,10 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
         if config.training.metrics_port is not None:
             time.sleep(LAST_SCRAPE_SECONDS)
         return _fail(error, 1)
+    except RuntimeError as error:
+        if ranks.world_size() > 1 and peer_is_lost(error):
+            return _fail(f"a rank is lost; {ADVICE}", LOST_EXIT_CODE)
+        raise
     return 0
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: Exception | str, code: int) -> int:
     print(f"error: {error}", file=sys.stderr, flush=True)
     return code
 

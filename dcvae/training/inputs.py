@@ -7,8 +7,14 @@ from dcvae.models.layers import downsample, upsample
 from dcvae.pictures import to_float
 
 
-def to_model(images: Tensor, device: torch.device, flips: Tensor | None, fade: float) -> Tensor:
-    """Map uint8 [N, C, r, r] to float32 [N, C, r, r] in [-1, 1] on ``device``.
+def to_model(
+    images: Tensor,
+    device: torch.device,
+    flips: Tensor | None,
+    fade: float,
+    layout: torch.memory_format = torch.channels_last,
+) -> Tensor:
+    """Map uint8 [N, C, r, r] to float32 [N, C, r, r] in [-1, 1] on ``device``, in ``layout``.
 
     ``flips`` [N] in [0, 1): images whose number is below one half are flipped left to right. While
     the newest resolution fades in, real images are blended with their own half resolution just
@@ -20,4 +26,4 @@ def to_model(images: Tensor, device: torch.device, flips: Tensor | None, fade: f
         x = torch.where(mirrored, x.flip(3), x)
     if fade < 1:
         x = upsample(downsample(x)).lerp(x, fade)
-    return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=layout)

@@ -1,7 +1,6 @@
 """The training loop: steps from images to a model, until the schedule ends or a signal comes."""
 
 import itertools
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import Tensor
 
 from dcvae.config import Config
 from dcvae.run_folder import RunFolder, snapshot_place
@@ -17,6 +17,7 @@ from dcvae.storage import open_storage
 from dcvae.streaming.cache import ShardCache
 from dcvae.streaming.stream import Batch, Stream, read_split
 from dcvae.training import checkpoint, engines, ranks
+from dcvae.training.device import graphs, layout, own_device, prepare
 from dcvae.training.inputs import to_model
 from dcvae.training.pace import Pace, pace_of
 from dcvae.training.profiling import Profiler
@@ -25,6 +26,7 @@ from dcvae.training.samples import INPUTS, sheets
 from dcvae.training.schedule import Stage, stage_at
 from dcvae.training.step import MicroBatch, TrainingStep
 from dcvae.training.telemetry import NonFiniteError, Telemetry
+from dcvae.training.transfer import Arrivals
 from dcvae.updates import Networks
 
 RESTART_EXIT_CODE = 75
@@ -45,7 +47,8 @@ def train(config: Config, data: str, out: str) -> None:
         NonFiniteError: a loss term became NaN or infinite.
         Stopped: SIGTERM came; the run has been checkpointed.
     """
-    device = _device()
+    device = own_device()
+    prepare(device, config)
     ranks.start(device)
     engines.prepare(device)
     config.check_ranks(ranks.world_size())
@@ -70,7 +73,10 @@ class Training:
         self.stop_asked = False
         self.stream: Stream | None = None
         self.streamed = -1  # the phase that the stream is for
-        self.batches: Iterator[Batch] = iter(())
+        self.arrivals: Arrivals[tuple[Batch, Rows]] | None = None
+        self.waited = 0.0  # seconds for images that the telemetry knows of
+        self.layout = layout(device, config)
+        self.vote = ranks.Vote(device)
         self.telemetry = Telemetry(config.training.total_images, config.training.metrics_port)
         self.profiler = Profiler(config.training, folder.profiles)
         self._build(checkpoint.latest_checkpoint(folder.checkpoints))
@@ -86,12 +92,13 @@ class Training:
             self._step(stage)
             self.seconds = time.monotonic() - started
             self._write_what_is_due(stage)
-            if ranks.any_rank(self.stop_asked, self.device):
+            if self.vote.any_rank(self.stop_asked):
                 self._log(stage)
                 self._refuse_bad_weights()
                 self._save_checkpoint()
                 ranks.wait()  # A rank that leaves has its agent end the others, soon by force.
                 raise Stopped
+            self._read_ahead(stage)
         if ranks.rank() == 0:
             self.folder.finish(self.images, self.seconds)
 
@@ -110,7 +117,7 @@ class Training:
         self.engines = engines.build(self.networks.trained, config.training)
         if saved is not None:
             checkpoint.restore(saved, self.engines)
-        self.step = TrainingStep(config, self.networks, self.engines)
+        self.step = TrainingStep(config, self.networks, self.engines, graphs(self.device, config))
 
     def _pace(self) -> Pace | None:
         """What rank 0 tells the time that is left by."""
@@ -153,12 +160,35 @@ class Training:
             workers=self.config.data.workers,
             cache=self._cache(),
         )
-        self.batches = self.stream.batches(
+        self.waited = 0.0
+        batches = self.stream.batches(
             self.images,
             stage.phase.batch_size // self.config.training.accumulation,
             ranks.rank(),
             ranks.world_size(),
         )
+        self.arrivals = Arrivals(self._with_rows(batches, stage), self._host_tensors, self.device)
+
+    def _with_rows(self, batches: Iterator[Batch], stage: Stage) -> Iterator[tuple[Batch, Rows]]:
+        """Micro-batches, and which rows of their global batch this rank has."""
+        share = stage.phase.batch_size // self.config.training.accumulation
+        firsts = itertools.cycle(range(0, stage.phase.batch_size, share))
+        for batch, first in zip(batches, firsts, strict=False):
+            count = len(batch.images)
+            own = first + ranks.rank() * count
+            begin = batch.position - first
+            seed = self.config.training.seed
+            yield batch, Rows(seed, begin, stage.phase.batch_size, own, count)
+
+    def _host_tensors(self, arrived: tuple[Batch, Rows]) -> list[Tensor]:
+        batch, rows = arrived
+        return [batch.images, *([rows.uniform("mirror")] if self.config.training.mirror else [])]
+
+    def _read_ahead(self, stage: Stage) -> None:
+        """Have the next step's images on their way while the device still computes this one."""
+        if self.device.type == "cuda" and self.images < stage.end:
+            assert self.arrivals is not None
+            self.arrivals.fetch(self._batches_of_a_step() * self.config.training.accumulation)
 
     def _cache(self) -> ShardCache | None:
         data = self.config.data
@@ -167,35 +197,26 @@ class Training:
     def _step(self, stage: Stage) -> None:
         """One step: a global batch for every discriminator update."""
         assert self.stream is not None
-        began, waited = time.monotonic(), self.stream.wait_seconds
+        began = time.monotonic()
         batches = [self._micro_batches(stage) for _ in range(self._batches_of_a_step())]
         with self.profiler.step(self.networks, stage, self.images):
             terms = self.step(batches, self.images)
         if self.telemetry.has_other_terms(terms):
             self._log(stage)
         self.images += len(batches) * stage.phase.batch_size
-        now, wait = time.monotonic(), self.stream.wait_seconds - waited
-        self.telemetry.step(self.images, terms, now - began, wait)
+        wait, self.waited = self.stream.wait_seconds - self.waited, self.stream.wait_seconds
+        self.telemetry.step(self.images, terms, time.monotonic() - began, wait)
 
     def _micro_batches(self, stage: Stage) -> list[MicroBatch]:
         """This rank's rows of one global batch."""
-        count = self.config.training.accumulation
-        batches = list(itertools.islice(self.batches, count))
-        share = stage.phase.batch_size // count
-        return [self._micro_batch(batch, stage, i * share) for i, batch in enumerate(batches)]
+        assert self.arrivals is not None
+        return [
+            MicroBatch(self._to_model(images, stage, *flips), rows)
+            for (_, rows), (images, *flips) in self.arrivals.take(self.config.training.accumulation)
+        ]
 
-    def _micro_batch(self, batch: Batch, stage: Stage, first: int) -> MicroBatch:
-        """``first`` is the row of the global batch with which all ranks' micro-batch starts."""
-        training, count = self.config.training, len(batch.images)
-        rows = Rows(
-            training.seed,
-            batch.position - first,
-            stage.phase.batch_size,
-            first + ranks.rank() * count,
-            count,
-        )
-        flips = rows.uniform("mirror") if training.mirror else None
-        return MicroBatch(to_model(batch.images, self.device, flips, stage.fade), rows)
+    def _to_model(self, images: Tensor, stage: Stage, flips: Tensor | None = None) -> Tensor:
+        return to_model(images, self.device, flips, stage.fade, self.layout)
 
     # -- what is written -----------------------------------------------------------------------
 
@@ -249,7 +270,7 @@ class Training:
         shards, manifest = self.folder.shards, self.folder.manifest
         split = "test" if "test" in manifest.splits else self.config.data.split
         batch = next(read_split(shards, manifest, split, stage.phase.resolution, INPUTS))
-        inputs = to_model(batch.images, self.device, None, stage.fade)
+        inputs = self._to_model(batch.images, stage)
         pictures = sheets(self.networks.averaged, inputs, self.config.training.seed)
         self.folder.write_pictures(self.images, *pictures)
         self.folder.write_metrics()
@@ -287,11 +308,3 @@ class Training:
             end += phase.fade_images + phase.images
             found |= set([images for images in existing if images >= end][:1])
         return found
-
-
-def _device() -> torch.device:
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-        return device
-    return torch.device("cpu")

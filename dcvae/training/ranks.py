@@ -11,7 +11,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
+from dcvae.training.watch import Watch, own_connection
+
 TIMEOUT = timedelta(minutes=10)
+"""Of a collective: longer than rank 0 may be busy alone. A lost rank is noticed sooner."""
+_watch: list[Watch] = []
 
 
 def start(device: torch.device) -> None:
@@ -27,7 +31,10 @@ def start(device: torch.device) -> None:
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     if "MASTER_PORT" in os.environ:
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        own = device if device.type == "cuda" else None
+        dist.init_process_group(backend, timeout=TIMEOUT, device_id=own)
+        if world_size() > 1:
+            _watch.append(Watch(own_connection(), rank(), world_size()))
     else:
         alone = HashStore()
         dist.init_process_group(backend, store=alone, rank=0, world_size=1, timeout=TIMEOUT)
@@ -35,6 +42,8 @@ def start(device: torch.device) -> None:
 
 def finish() -> None:
     """Leave the process group, after everything has been said: its threads end before we do."""
+    while _watch:
+        _watch.pop().leave()
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -83,13 +92,41 @@ def mean(values: Tensor) -> Tensor:
     return total(values) / world_size()
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether ``flag`` is true on any rank. All ranks must call it."""
-    if world_size() == 1:
-        return flag  # without waiting for the device
-    raised = torch.tensor(int(flag), device=device)
-    dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-    return bool(raised.item())
+class Vote:
+    """Whether any rank raises its flag, a question later: nobody waits for the answer."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.flag = torch.zeros((), dtype=torch.int32, device=device)
+        on_gpu = device.type == "cuda"
+        self.answer = torch.zeros((), dtype=torch.int32, pin_memory=on_gpu)
+        self.copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
+        self.asked: dist.Work | None = None
+
+    def any_rank(self, flag: bool) -> bool:
+        """Whether a ``flag`` was true on any rank when this was last asked. All must call it.
+
+        Alone, the answer is about this very ``flag``.
+        """
+        if world_size() == 1:
+            return flag
+        if self._last():
+            return True
+        self.flag.fill_(int(flag))
+        self.asked = dist.all_reduce(self.flag, op=dist.ReduceOp.MAX, async_op=True)
+        if self.copied is not None and self.asked is not None:
+            self.asked.wait()  # the device does, not the host
+            self.answer.copy_(self.flag, non_blocking=True)
+            self.copied.record()
+        return False
+
+    def _last(self) -> bool:
+        if self.asked is None:
+            return False
+        if self.copied is not None:
+            self.copied.synchronize()  # of a step ago
+            return bool(self.answer)
+        self.asked.wait()
+        return bool(self.flag)
 
 
 def wait() -> None:

@@ -244,7 +244,7 @@ class TrainingStep:
         return row, column
 
     def _precision(self) -> torch.autocast | nullcontext[None]:
-        if self.config.training.precision == "float32":
+        if self.config.training.precision != "bfloat16":
             return nullcontext()
         device = next(self.networks.parameters()).device.type
         return torch.autocast(device, torch.bfloat16)
