@@ -1,7 +1,7 @@
 """The update rule at 32 x 32 as one would first write it: what our step is measured against.
 
 A transcription of the released training step in our own words, kept plain on purpose: three
-reconstructions a step, the discriminator's gradient through the decoder computed and thrown away,
+reconstructions a step, the discriminator's gradient through the reconstructions computed and thrown away,
 the generator's through the discriminator's weights too, every convolution at the size it is drawn
 at, one Adam for each part, loops over parameters, and a look at every loss. Weights, buffers,
 noise and results are those of :mod:`dcvae.training.step`; a test holds the two together.
@@ -104,10 +104,10 @@ class PlainStep:
                 mean.copy_(now)
 
     def discriminator_update(self, images: Tensor, rows: Rows) -> None:
-        """Hinge loss of D; the fakes are not detached."""
+        """Hinge loss of D; of the fakes the samples are detached, the reconstructions are not."""
         reconstruction, sample, _, _ = self.generate(images, rows, "discriminator", ratio=1)
         real = self.score(images)
-        fakes = [self.score(sample), self.score(reconstruction)]
+        fakes = [self.score(sample.detach()), self.score(reconstruction)]
         loss = F.relu(1 - real).mean()
         for fake in fakes:
             loss = loss + 0.5 * F.relu(1 + fake).mean()
