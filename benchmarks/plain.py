@@ -1,10 +1,10 @@
 """The update rule at 32 x 32 as one would first write it: what our step is measured against.
 
 A transcription of the released training step in our own words, kept plain on purpose: three
-reconstructions a step, the discriminator's gradient through the reconstructions computed and thrown away,
-the generator's through the discriminator's weights too, every convolution at the size it is drawn
-at, one Adam for each part, loops over parameters, and a look at every loss. Weights, buffers,
-noise and results are those of :mod:`dcvae.training.step`; a test holds the two together.
+reconstructions per step, the discriminator's gradient through the reconstructions computed and
+thrown away, the generator's through the discriminator's weights too, every convolution at the size
+it is drawn at, one Adam for each part, loops over parameters, and a look at every loss. Weights,
+buffers, noise and results are those of :mod:`dcvae.training.step`; a test holds the two together.
 """
 
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def shard(
     from dcvae.sharding.shard import shard as write_shards
     from dcvae.storage import open_storage
 
-    with running_step() as report:
+    with running_step() as say:
         model = configure(preset, settings).model
         uri = data_uri(storage, name, model.resolution)
         written = write_shards(
@@ -52,7 +52,7 @@ def shard(
             channels=model.channels,
             name=name,
             test=held_out,
-            progress=report,
+            progress=say,
         )
         counts = [f"{written.samples(split):,} {split}" for split in written.splits]
         print(f"{uri} holds {', '.join(counts)}" + (f" from {len(made)} parts" if made else ""))

@@ -36,7 +36,7 @@ def shard_part(
     from dcvae.presets import configure
     from dcvae.sharding.shard import shard_part as write_part
 
-    with running_step() as report:
+    with running_step() as say:
         model = configure(preset, settings).model
         images = write_part(
             int(part),
@@ -47,7 +47,7 @@ def shard_part(
             channels=model.channels,
             name=name,
             test=held_out,
-            progress=report,
+            progress=say,
         )
         print(f"part {int(part) + 1} of {int(parts)}: {images:,} images")
     return images

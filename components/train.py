@@ -52,7 +52,7 @@ def train(
     from dcvae.shards.manifest import load_manifest
     from dcvae.storage import open_storage
 
-    with running_step() as report:
+    with running_step() as say:
         config = configure(preset, [*settings, *([variant] if variant else [])])
         asked = read_protocol(protocol, config, weights)
         if name:
@@ -60,7 +60,7 @@ def train(
         manifest = load_manifest(open_storage(data))
         check_ahead(asked, config, manifest, weights, maximum)
         out = run_uri(storage, config, manifest)
-        snapshot = run_training(config, data, out, int(ranks), show=report.training)
+        snapshot = run_training(config, data, out, int(ranks), show=say.training)
         print(f"finished: {snapshot}")
         Path(model.path).write_bytes(open_storage(snapshot).read("config.json"))
         model.metadata = {"snapshot": snapshot, "run": out}

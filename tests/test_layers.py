@@ -103,7 +103,7 @@ def test_rooms_use_only_those_below(path: Path) -> None:
 
 
 ONE_MEANING = ("Counter", "Features", "Step", "Source", "resolve", "report", "small", "images")
-ONE_MEANING += ("plan", "run", "ranks")
+ONE_MEANING += ("plan", "run", "ranks", "data_uri", "Place", "Ignored", "world_size")
 
 
 def defined(path: Path) -> Iterator[str]:

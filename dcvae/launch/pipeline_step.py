@@ -14,7 +14,7 @@ from dcvae.terminal import prepare_streams, tell_warnings
 
 @contextmanager
 def running_step() -> Iterator[Lines]:
-    """Around the body of a step: yields the report of its progress.
+    """Around the body of a step: yields what tells its progress.
 
     Bad input and failing ranks end the process with their sentence, not with a traceback (exit
     codes 2 and 1); SIGTERM unwinds it (143); in a local pipeline it ends with the pipeline. Where

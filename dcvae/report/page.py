@@ -43,14 +43,14 @@ def template(name: str) -> Template:
     environment.filters |= {
         "number": charts.number,
         "images": charts.image_count,
-        "data_uri": data_uri,
+        "inlined": inlined,
         "svg": charts.svg,
         "title": title,
     }
     return environment.get_template(name)
 
 
-def data_uri(picture: bytes) -> str:
+def inlined(picture: bytes) -> str:
     """PNG bytes as the address of an ``<img>``."""
     return "data:image/png;base64," + base64.b64encode(picture).decode()
 

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
+from dcvae.models.across_ranks import world_size as world_size
 from dcvae.training.watch import Watch, own_connection
 
 TIMEOUT = timedelta(minutes=10)
@@ -51,11 +52,6 @@ def finish() -> None:
 def rank() -> int:
     """Number of this rank, 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
-
-
-def world_size() -> int:
-    """Number of ranks, 1 without a process group."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def gather_rows(rows: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from dcvae.sharding.sources.hints import Hints
 from dcvae.sharding.sources.kinds import suffixes
 from dcvae.sharding.sources.labels import Labels
 from dcvae.sharding.sources.layout import Layout, understand
-from dcvae.sharding.sources.listing import File, Ignored, Listing
+from dcvae.sharding.sources.listing import File, LeftOut, Listing
 from dcvae.sharding.sources.looked import LookedThrough, held_out
 from dcvae.shards.encodings import BadImage
 from dcvae.storage import open_storage
@@ -43,7 +43,7 @@ class FileSource(LookedThrough["_Found"]):
         """
 
     @property
-    def ignored(self) -> list[Ignored]:  # type: ignore[override]
+    def ignored(self) -> list[LeftOut]:  # type: ignore[override]
         return self.found.listing.ignored
 
     def load(self, item: Item) -> bytes:
@@ -154,7 +154,7 @@ def _labels(source: FileSource, listing: Listing) -> Labels | None:
     return None
 
 
-def _instead(uri: str, ignored: list[Ignored]) -> str:
+def _instead(uri: str, ignored: list[LeftOut]) -> str:
     """The end of the sentence about a source without images."""
     for kind, count, _ in ignored:
         if kind in _INSTEAD:

@@ -29,7 +29,7 @@ _SHOWN = 4  # folders named in a message
 Folder = tuple[str, ...]
 
 
-class Place(NamedTuple):
+class SplitAndClass(NamedTuple):
     """Where an image belongs: its split ("" while none is known), and its class folder."""
 
     split: str
@@ -56,7 +56,7 @@ class Layout(NamedTuple):
         """The source's own splits, "train" first."""
         return tuple(s for s in ("train", "test", "val") if s in self.own.values())
 
-    def place(self, path: str) -> Place | None:
+    def place(self, path: str) -> SplitAndClass | None:
         """Where the image at ``path`` belongs; None when it is left out."""
         parts = _below(self.wrapper, path)
         split = ""
@@ -66,8 +66,8 @@ class Layout(NamedTuple):
                 return None
             parts = parts[1:]
         if self.classes is None:
-            return Place(split, None)
-        return Place(split, parts[0]) if len(parts) > 1 else None
+            return SplitAndClass(split, None)
+        return SplitAndClass(split, parts[0]) if len(parts) > 1 else None
 
 
 def understand(uri: str, paths: Iterable[str], hints: Hints, labelled: bool) -> Layout:

@@ -29,7 +29,7 @@ class File(NamedTuple):
     ignored: str = ""
 
 
-class Ignored(NamedTuple):
+class LeftOut(NamedTuple):
     """Files that were left out: what they are, how many, and one of them."""
 
     kind: str
@@ -65,9 +65,9 @@ class Listing:
         self._examples.setdefault(kind, example)
 
     @property
-    def ignored(self) -> list[Ignored]:
+    def ignored(self) -> list[LeftOut]:
         """What was left out, most frequent first."""
-        return [Ignored(k, n, self._examples[k]) for k, n in self._counts.most_common()]
+        return [LeftOut(k, n, self._examples[k]) for k, n in self._counts.most_common()]
 
     def __iter__(self) -> Iterator[File]:
         query = "SELECT path, stamp, size, reference, bad FROM files ORDER BY rowid"

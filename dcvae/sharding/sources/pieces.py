@@ -15,7 +15,7 @@ from dcvae.sharding.sources.base import Item, name_hash
 from dcvae.sharding.sources.hints import Hints
 from dcvae.sharding.sources.labels import MOST_CLASSES, in_class_order
 from dcvae.sharding.sources.layout import role
-from dcvae.sharding.sources.listing import Ignored
+from dcvae.sharding.sources.listing import LeftOut
 from dcvae.sharding.sources.looked import LookedThrough, held_out
 from dcvae.storage import Storage, open_storage, split_uri
 
@@ -67,11 +67,11 @@ class PieceSource(LookedThrough["_Found"]):
         """All images, piece after piece."""
 
     @property
-    def ignored(self) -> list[Ignored]:  # type: ignore[override]
+    def ignored(self) -> list[LeftOut]:  # type: ignore[override]
         _ = self.found  # what is left out is known after the look
         return self.left_out()
 
-    def left_out(self) -> list[Ignored]:
+    def left_out(self) -> list[LeftOut]:
         """What the pieces hold besides images."""
         return []
 

@@ -21,7 +21,7 @@ from dcvae.sharding.scratch import disk_errors, scratch
 from dcvae.sharding.sources.files import too_large
 from dcvae.sharding.sources.hints import Hints
 from dcvae.sharding.sources.kinds import is_junk, kind_of, suffixes
-from dcvae.sharding.sources.listing import Ignored
+from dcvae.sharding.sources.listing import LeftOut
 from dcvae.sharding.sources.pieces import Piece, PieceSource, Row, find_pieces
 from dcvae.shards.encodings import BadImage
 
@@ -70,8 +70,8 @@ class Tars(PieceSource):
             raise BadImage("cut off in its tar")
         return body
 
-    def left_out(self) -> list[Ignored]:
-        return [Ignored(k, n, self._examples[k]) for k, n in self._kinds.most_common()]
+    def left_out(self) -> list[LeftOut]:
+        return [LeftOut(k, n, self._examples[k]) for k, n in self._kinds.most_common()]
 
     def rows(self) -> Iterator[Row]:
         members = _Members()
