@@ -3,7 +3,8 @@
 A transcription of the released training step in our own words, kept plain on purpose: three
 reconstructions per step, the discriminator's gradient through the reconstructions computed and
 thrown away, the generator's through the discriminator's weights too, every convolution at the size
-it is drawn at, one Adam for each part, loops over parameters, and a look at every loss. Weights,
+it is drawn at, one Adam for each part, loops over parameters, and a look at every loss. Its
+arithmetic is the released code's, no more and no less. Weights,
 buffers, noise and results are those of :mod:`dcvae.training.step`; a test holds the two together.
 """
 

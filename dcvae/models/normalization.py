@@ -34,18 +34,24 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         pieces = torch.split(x, [len(x)] if parts is None else list(parts))
         if world_size() == 1:
             return _joined([super(GlobalBatchNorm2d, self).forward(piece) for piece in pieces])
-        exact = [at_least_float32(piece) for piece in pieces]
-        own = [torch.stack(torch.var_mean(e, (0, 2, 3), correction=0)) for e in exact]
+        # Pixels by channels, a view of maps that lie in memory by pixel.
+        exact = [at_least_float32(piece).movedim(1, -1).flatten(0, 2) for piece in pieces]
+        own_means = [pixels.mean(0) for pixels in exact]
+        centred = [pixels - own for pixels, own in zip(exact, own_means, strict=True)]
+        own = [
+            torch.stack([c.square().mean(0), m]) for c, m in zip(centred, own_means, strict=True)
+        ]
         # [ranks, parts, 2, C] by one exchange: shares are equal, so are the ranks' weights.
         variances, means = all_rows(torch.stack(own).unsqueeze(0)).unbind(2)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
-        self._follow(mean.detach(), variance.detach(), [p.numel() // p.shape[1] for p in pieces])
+        self._follow(mean.detach(), variance.detach(), [len(pixels) for pixels in exact])
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        normalized = [
-            torch.addcmul(_map(self.bias), e - _map(mean[k]), _map(scale[k]))
-            for k, e in enumerate(exact)
-        ]
+        normalized = []
+        for k, piece in enumerate(pieces):
+            shift = self.bias + (own_means[k] - mean[k]) * scale[k]
+            pixels = torch.addcmul(shift, centred[k], scale[k])
+            normalized.append(pixels.view(len(piece), *piece.shape[2:], -1).movedim(-1, 1))
         return _joined(normalized).to(x.dtype)
 
     @torch.no_grad()
@@ -115,8 +121,3 @@ def normalize_spectrum(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 
 def _joined(pieces: list[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def _map(channels: Tensor) -> Tensor:
-    """[C] for [N, C, H, W]."""
-    return channels.view(1, -1, 1, 1)
