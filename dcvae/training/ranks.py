@@ -45,6 +45,7 @@ def finish() -> None:
     """Leave the process group, after everything has been said: its threads end before we do."""
     while _watch:
         _watch.pop().leave()
+        wait()  # All have said that they leave, before the store goes with the one that keeps it.
     if dist.is_initialized():
         dist.destroy_process_group()
 
