@@ -168,6 +168,8 @@ class AutoganDualEncoder(DualEncoder):
     """
 
     patch_side = 16
+    one_by_one: bool | None = None
+    """Whether several sets of images pass one after the other; none: on a processor they do."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -191,19 +193,35 @@ class AutoganDualEncoder(DualEncoder):
         head: str,
         location: tuple[int, int] | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
-        """As in :meth:`DualEncoder.forward`: all sets in one pass, each with its own σ."""
+        """As in :meth:`DualEncoder.forward`: each set has the σ of a pass of its own."""
+        count = None if head == "score" else len(self.spectrum.layers) - 1
         sizes = [len(images) for images in parts]
-        at_work = None if head == "score" else len(self.spectrum.layers) - 1
-        layers = self.spectrum.normalized(sizes, training=self.training, count=at_work)
-        low, x = self.trunk(together(parts), layers)
-        high = layers.linear(self.dense, F.relu(x).sum(dim=(2, 3)))
+        by_one = self.one_by_one
+        if parts[0].device.type == "cpu" if by_one is None else by_one:
+            each = self.spectrum.normalized_apart(len(parts), training=self.training, count=count)
+            passes = list(zip(parts, each, strict=True))
+        else:
+            layers = self.spectrum.normalized(sizes, training=self.training, count=count)
+            passes = [(together(parts), layers)]
         if head == "score":
-            return list(torch.split(layers.linear(self.score_head, high).squeeze(1), sizes))
-        return apart(self._embed(low, high, location), sizes)
+            scores = [self._score(images, layers) for images, layers in passes]
+            return scores if len(scores) > 1 else list(torch.split(scores[0], sizes))
+        found = [self._embed(images, layers, location) for images, layers in passes]
+        return found if len(found) > 1 else apart(found[0], sizes)
+
+    def _score(self, images: Tensor, layers: NormalizedLayers) -> Tensor:
+        _, high = self._trunk(images, layers)
+        return layers.linear(self.score_head, high).squeeze(1)
+
+    def _trunk(self, images: Tensor, layers: NormalizedLayers) -> tuple[Tensor, Tensor]:
+        """(After block 1 [N, F, 16, 16], the first linear layer [N, embedding_dim])."""
+        low, x = self.trunk(images, layers)
+        return low, layers.linear(self.dense, F.relu(x).sum(dim=(2, 3)))
 
     def _embed(
-        self, low: Tensor, high: Tensor, location: tuple[int, int] | None
+        self, images: Tensor, layers: NormalizedLayers, location: tuple[int, int] | None
     ) -> dict[str, Tensor]:
+        low, high = self._trunk(images, layers)
         embedded = self.low_embedding(self.low_map(low).flatten(1))
         embeddings = {"low": unit_rows(embedded), "high": unit_rows(high)}
         if location is not None:

@@ -7,7 +7,8 @@ shape, are one stack: the same arithmetic, ten operations for all of them.
 
 Several sets of images that are to pass a network one after the other pass it in one call, which is
 exact: with σ₁, σ₂, … the singular values that the passes would have seen, conv(x, W / σₖ) is
-conv(x, W / σ) · σ / σₖ, σ being that of the last one.
+conv(x, W / σ) · σ / σₖ, σ being that of the last one. That saves launches and costs a look at every
+map, so it is for GPUs; on a processor the sets pass one by one.
 """
 
 from collections.abc import Sequence
@@ -75,28 +76,44 @@ class Spectrum:
     def normalized(
         self, parts: Sequence[int], *, training: bool, count: int | None = None
     ) -> NormalizedLayers:
-        """The first ``count`` layers (none: all) for images in ``parts`` of so many each.
+        """The first ``count`` layers (none: all) for images in ``parts`` of so many each, together.
 
         In training every part makes its power iteration, in order; else none does.
         """
         layers = self.layers[:count]
         with full_precision(_weight(layers[0]).device.type):
-            stack = torch.stack([self._padded(_weight(layer).flatten(1)) for layer in layers])
-            passes = len(parts) if training else 0
-            u, v = self._iterated(stack.detach(), passes) if passes else self._held(len(layers))
-            # [L, K]; u and v are constants of the gradient (Miyato et al., 2018, section 2.2).
-            sigmas = (u * torch.bmm(stack, v)).sum(dim=1)
+            stack, sigmas = self._values(layers, len(parts) if training else 0)
             last = sigmas[:, -1]
-            weights = (stack / last.view(-1, 1, 1)).unbind()
-            found = {
-                layer: self._cut(weight, matrix).view_as(_weight(layer))
-                for layer, weight, matrix in zip(layers, weights, self.matrices, strict=False)
-            }
-            if passes < 2:
+            found = self._divided(layers, stack, last)
+            if sigmas.shape[1] == 1:
                 return NormalizedLayers(found, None)
             ratios = last.unsqueeze(1) / sigmas
             images = torch.cat([ratios[:, k, None].expand(-1, n) for k, n in enumerate(parts)], 1)
             return NormalizedLayers(found, dict(zip(layers, images.unbind(), strict=True)))
+
+    def normalized_apart(
+        self, passes: int, *, training: bool, count: int | None = None
+    ) -> list[NormalizedLayers]:
+        """As :meth:`normalized`, for each of so many parts that pass one after the other."""
+        layers = self.layers[:count]
+        with full_precision(_weight(layers[0]).device.type):
+            stack, sigmas = self._values(layers, passes if training else 0)
+            each = sigmas.expand(-1, passes).unbind(1)
+            return [NormalizedLayers(self._divided(layers, stack, s), None) for s in each]
+
+    def _values(self, layers: list[Layer], passes: int) -> tuple[Tensor, Tensor]:
+        """The weights as matrices in a stack [L, …], and their singular values [L, K]."""
+        stack = torch.stack([self._padded(_weight(layer).flatten(1)) for layer in layers])
+        u, v = self._iterated(stack.detach(), passes) if passes else self._held(len(layers))
+        # u and v are constants of the gradient (Miyato et al., 2018, section 2.2).
+        return stack, (u * torch.bmm(stack, v)).sum(dim=1)
+
+    def _divided(self, layers: list[Layer], stack: Tensor, sigma: Tensor) -> dict[Layer, Tensor]:
+        weights = (stack / sigma.view(-1, 1, 1)).unbind()
+        return {
+            layer: self._cut(weight, matrix).view_as(_weight(layer))
+            for layer, weight, matrix in zip(layers, weights, self.matrices, strict=False)
+        }
 
     @torch.no_grad()
     def _iterated(self, stack: Tensor, passes: int) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,12 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["together", "apart"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How several sets pass: as on a GPU, and as on a processor."""
+    monkeypatch.setattr(AutoganDualEncoder, "one_by_one", request.param)
+
+
 def pair() -> tuple[AutoganDualEncoder, AutoganDualEncoder]:
     """D twice; the second one is for :func:`one_by_one`."""
     first = AutoganDualEncoder(CONFIG)
