@@ -27,13 +27,13 @@ def load(
         uri: a snapshot, or a registered model: ``s3://bucket/models/name`` or ``…/name@champion``
             is its champion, ``…/name@3`` its third version; ``s3://``, ``file:///…`` or a path.
         device: where to put it, such as ``"cuda"``.
-        dtype: in what it computes; by default float32, as it was saved.
-        registry: where an alias is looked up: ``s3`` (the bucket), ``kubeflow`` or ``mlflow``; by
-            default as ``DCVAE_REGISTRY`` says.
+        dtype: what it computes in; float32 by default, as it was saved.
+        registry: where an alias is looked up: ``s3`` (the bucket), ``kubeflow`` or ``mlflow``; the
+            default is ``DCVAE_REGISTRY``.
 
     Raises:
-        dcvae.errors.UserError: there is no model or device, the model's bytes are not those that
-            were saved, or it was written by a later version.
+        dcvae.errors.UserError: there is no such model or device, the model's bytes are not those
+            that were saved, or a later version wrote it.
     """
     from dcvae.inference import Model
     from dcvae.registry import resolve

@@ -2,11 +2,12 @@
 
 ::
 
-    <place>/events.out.tfevents.<images>    since the run began, or was resumed, at so many images
+    <place>/events.out.tfevents.<images>    <images>: where this start, or resume, began
 
-The latest file has all up to now. Those of earlier starts are emptied but stay: a TensorBoard that
-is open can only go on from a file that is there. A file is a row of records, each an ``Event`` in
-protocol buffers, kept in memory and written whole, as buckets want it.
+The latest file holds the whole run. Files of earlier starts are emptied but kept: an open
+TensorBoard can only go on from a file that still exists. A file is a sequence of records, each an
+``Event`` in protocol buffers; it is kept in memory and written whole, because objects in a bucket
+cannot be appended to.
 """
 
 import io
@@ -27,7 +28,7 @@ _GROUPS = {
 }
 _ACCURACY = "accuracy_"
 _FRAME = struct.Struct("<QI")
-"""Before a record's bytes: their number, and a checksum of that; another checksum is behind."""
+"""Precedes a record: its length and a checksum of the length. Another checksum follows it."""
 
 
 def available() -> bool:
@@ -48,9 +49,9 @@ class Curves:
         self._clear(0)
 
     def resume(self, images: int, lines: Sequence[Mapping[str, float]]) -> None:
-        """Go on after ``images`` images; ``lines`` are those of metrics.jsonl up to there.
+        """Resume after ``images`` images; ``lines`` are those of metrics.jsonl up to there.
 
-        They keep their times, unless the earlier file is not there or does not have just them.
+        They keep their times if the earlier file holds exactly these lines.
         """
         self._clear(images)
         self._earlier = [info.key for info in self.place.list(FILE) if info.size]
@@ -88,7 +89,7 @@ class Curves:
         self._records = RecordWriter(self._file)
         now = time.time()
         self._add(self._event(file_version="brain.Event:2", wall_time=now))
-        # A reader that has seen an earlier file of the run forgets it: this one has all of it.
+        # A reader that has seen an earlier file of the run forgets it: this one holds everything.
         start = self._session(status=self._session.START)
         self._add(self._event(step=0, session_log=start, wall_time=now))
 
@@ -117,7 +118,7 @@ def _tag(name: str) -> str:
 
 
 def _records(content: bytes) -> Iterator[bytes]:
-    """The records of an event file; one that is cut off is left out, with what follows."""
+    """The records of an event file, up to the first that is cut off."""
     at = 0
     while at + _FRAME.size <= len(content):
         length, _ = _FRAME.unpack_from(content, at)

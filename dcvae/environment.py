@@ -13,7 +13,7 @@ class Variable(str):
     set_by: str
 
     def __new__(cls, name: str, set_by: str, meaning: str, default: str = "") -> Self:
-        """``default`` is what holds where it is not set, in words."""
+        """``default`` says in words what applies when the variable is not set."""
         variable = super().__new__(cls, name)
         variable.set_by, variable.meaning, variable.default = set_by, meaning, default
         return variable
@@ -28,8 +28,8 @@ SOURCES = Variable(
 SPILL_BYTES = Variable(
     "DCVAE_SPILL_BYTES",
     USERS,
-    "Bytes of temporary files that mixing the images of a source into a random order may take.",
-    "half of what its disk has free, 32 GiB at most",
+    "Bytes of temporary files that may be used to bring a source's images into a random order.",
+    "half of the free disk space, 32 GiB at most",
 )
 INCEPTION_WEIGHTS = Variable(
     "DCVAE_INCEPTION_WEIGHTS",
@@ -47,7 +47,7 @@ S3 = {
     key: Variable(
         f"DCVAE_S3_{key}",
         CLUSTER,
-        f"Stands before `AWS_{key}`, which Kubeflow's launcher in the same container reads too.",
+        f"Overrides `AWS_{key}`, which Kubeflow's launcher in the same container reads too.",
         f"`AWS_{key}`",
     )
     for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ENDPOINT_URL", "REGION")
@@ -55,41 +55,41 @@ S3 = {
 STORAGE_FIRST_PATIENCE = Variable(
     "DCVAE_STORAGE_FIRST_PATIENCE",
     USERS,
-    "Seconds for which a storage that has not answered yet is tried again.",
+    "Seconds for which requests to a storage that has never answered are retried.",
     "12; 120 in the steps of a pipeline",
 )
 STORAGE_PATIENCE = Variable(
     "DCVAE_STORAGE_PATIENCE",
     USERS,
-    "Seconds for which a storage that has answered once is tried again after a fault.",
+    "Seconds for which requests to a storage that has answered before are retried.",
     "120; 1800 in the steps of a pipeline",
 )
 STORAGE_TIMEOUT = Variable(
     "DCVAE_STORAGE_TIMEOUT",
     USERS,
-    "Seconds without a byte from the storage after which a request is sent again.",
+    "Seconds without a byte from the storage before a request is sent again.",
     "15",
 )
 LOGS = Variable(
     "DCVAE_LOGS",
     USERS,
-    "Folder for the log files of ranks, which are then kept.",
-    "a temporary folder, removed after a training that went well",
+    "Folder for the ranks' log files, which are then kept.",
+    "a temporary folder, removed after a training that succeeds",
 )
 METRICS_PORT = Variable(
     "DCVAE_METRICS_PORT",
     CLUSTER,
-    "Prometheus port of a node's first rank, where `training.metrics_port` is none.",
+    "Prometheus port of a node's first rank, if `training.metrics_port` is not set.",
     "no server",
 )
 TRAINING_RUNTIME = Variable(
     "DCVAE_TRAINING_RUNTIME",
     CLUSTER,
-    "TrainingRuntime by whose TrainJobs trainings run on the cluster.",
+    "TrainingRuntime that the cluster's TrainJobs use.",
     "ranks are started on this machine",
 )
 RANKS_PER_NODE = Variable(
-    "DCVAE_RANKS_PER_NODE", CLUSTER, "Ranks of a TrainJob in each pod: a node's GPUs.", "1"
+    "DCVAE_RANKS_PER_NODE", CLUSTER, "Ranks in each pod of a TrainJob: a node's GPUs.", "1"
 )
 TRAINING_DEADLINE_SECONDS = Variable(
     "DCVAE_TRAINING_DEADLINE_SECONDS",
@@ -109,8 +109,8 @@ TRAINING_QUEUE = Variable(
 REGISTRY = Variable(
     "DCVAE_REGISTRY",
     USERS,
-    "Another registry that shows the models: `kubeflow` or `mlflow` (at `MLFLOW_TRACKING_URI`).",
-    "`s3`: the registry in the bucket alone",
+    "A registry that shows the models too: `kubeflow` or `mlflow` (at `MLFLOW_TRACKING_URI`).",
+    "`s3`: only the registry in the bucket",
 )
 REGISTRY_ADDRESS = Variable(
     "DCVAE_REGISTRY_ADDRESS",
@@ -127,19 +127,19 @@ PUSHGATEWAY = Variable(
 PIPELINE = Variable("DCVAE_PIPELINE", OURSELVES, "The pipeline that a step belongs to.")
 STEP = Variable("DCVAE_STEP", OURSELVES, "The title of the step.")
 PARENT_PID = Variable(
-    "DCVAE_PARENT_PID", OURSELVES, "The process with which this one must end, by its number."
+    "DCVAE_PARENT_PID", OURSELVES, "ID of the parent process, with which this one must end."
 )
 RUN_PID = Variable(
-    "DCVAE_RUN_PID", OURSELVES, "The local pipeline with which this process must end."
+    "DCVAE_RUN_PID", OURSELVES, "ID of the local pipeline's process, with which this one must end."
 )
-RANK_LOGS = Variable("DCVAE_RANK_LOGS", OURSELVES, "Folder for the logs of one start of ranks.")
+RANK_LOGS = Variable("DCVAE_RANK_LOGS", OURSELVES, "Folder for the logs of one start of the ranks.")
 EMBEDDED_S3 = Variable(
-    "DCVAE_EMBEDDED_S3", OURSELVES, "Folder of the embedded S3 server's files, where it is used."
+    "DCVAE_EMBEDDED_S3", OURSELVES, "Folder of the embedded S3 server's files, if it is used."
 )
 UI_PORT = Variable(
     "DCVAE_UI_PORT",
     DEVELOPERS,
-    "Port of this machine for the pages of the cluster that `make minikube` brings up.",
+    "Local port for the web pages of the cluster that `make minikube` creates.",
     "8080",
 )
 CLUSTER_IMAGE = Variable(
@@ -148,20 +148,20 @@ CLUSTER_IMAGE = Variable(
 CLUSTER_STORAGE = Variable(
     "DCVAE_CLUSTER_STORAGE",
     DEVELOPERS,
-    "Place in the cluster's own storage where the pipelines of `pytest -m cluster` write.",
+    "Where in the cluster's storage the pipelines of `pytest -m cluster` write.",
     "s3://mlpipeline/dcvae-tests",
 )
 TEST_OUTAGE = Variable(
-    "DCVAE_TEST_OUTAGE", DEVELOPERS, "Seconds of the storage outages that tests make.", "3 or 4"
+    "DCVAE_TEST_OUTAGE", DEVELOPERS, "Length in seconds of the tests' storage outages.", "3 or 4"
 )
 TEST_CASES = Variable(
     "DCVAE_TEST_CASES",
     DEVELOPERS,
-    "Cases of the test that runs every verb on damaged input.",
+    "Number of cases in the test that runs every verb on damaged input.",
     "300; 10000 with `make fuzz`",
 )
 TEST_RECORDS = Variable(
-    "DCVAE_TEST_RECORDS", DEVELOPERS, "Images of the test of the stream's memory.", "25000"
+    "DCVAE_TEST_RECORDS", DEVELOPERS, "Number of images in the stream's memory test.", "25000"
 )
 
 VARIABLES = (

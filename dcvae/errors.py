@@ -1,4 +1,4 @@
-"""The one exception that means: the input is wrong, and this is what to do about it."""
+"""The one exception that says: the input is wrong, and this is what to do about it."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from dcvae.terminal import one_line
 class UserError(Exception):
     """Bad input, a missing object or an impossible combination.
 
-    The message is one sentence that names what is wrong and what to do; what it quotes is made
+    The message is one sentence that says what is wrong and what to do; quoted text is made
     printable. The command line prints it as ``error: …`` and exits with code 2.
     """
 
@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The part of a message that names what is close to ``name``, or nothing."""
+    """`` (did you mean …?)`` with the known names closest to ``name``, or an empty string."""
     from difflib import get_close_matches
 
     known = list(known)

@@ -1,4 +1,4 @@
-"""Walking in the latent space: interpolation, mixing, attribute directions (paper 5.4 and A.2).
+"""Moving through the latent space: interpolation, mixing, attribute directions (paper 5.4, A.2).
 
 Everything here works on any model with :class:`dcvae.models.DCVAE`'s ``encode`` and ``decode``.
 Latents are float ``(N, d)``, images float ``(N, C, H, W)`` in [-1, 1].
@@ -14,7 +14,7 @@ from dcvae.errors import UserError
 
 
 class Autoencoder(Protocol):
-    """What is needed of a model."""
+    """What a model must offer."""
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -27,10 +27,10 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """From a to b along the great circle of their directions; the norm goes linearly.
+    """From a to b along the great circle of their directions; the norm changes linearly.
 
-    Unlike a straight line it does not pass through the centre, where a normal prior of many
-    dimensions has no mass. ``t`` has shape ``(…, 1)``.
+    Unlike a straight line, it avoids the centre, where a high-dimensional normal prior has almost
+    no mass. ``t`` has shape ``(…, 1)``.
     """
     norm_a, norm_b = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
     unit_a, unit_b = a / norm_a, b / norm_b
@@ -45,11 +45,11 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 @torch.no_grad()
 def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 9) -> Tensor:
-    """Figures 5 and 9: images between pairs, evenly spaced on the line between their latents.
+    """Figures 5 and 9: images between two, evenly spaced on the line between their latents.
 
     Args:
         a, b: images ``(N, C, H, W)``.
-        steps: images in each row, its two ends included; 2 or more.
+        steps: images in each row, including the two ends; at least 2.
 
     Returns:
         ``(N, steps, C, H, W)``; the ends are reconstructions.
@@ -66,9 +66,9 @@ def interpolate(model: Autoencoder, a: Tensor, b: Tensor, steps: int = 9) -> Ten
 def mix(
     model: Autoencoder, sources_a: Tensor, sources_b: Tensor, fraction: float = 0.5, seed: int = 0
 ) -> Tensor:
-    """Figure 10: each A with a random subset of its latent's dimensions taken from each B.
+    """Figure 10: each A with a random subset of its latent dimensions replaced by each B's.
 
-    The subset is the same for the whole grid, so that a column shows one change on every row.
+    The subset is the same for the whole grid, so a column shows the same change in every row.
 
     Args:
         sources_a: images ``(R, C, H, W)``, one for each row.

@@ -1,8 +1,8 @@
-"""What a rank tells its launcher: single marked lines of JSON among the ordinary output.
+"""What a rank tells its launcher: marked lines of JSON among its ordinary output.
 
-The same lines are read from a local process and from a pod's log, so both ways of starting ranks
-show the same progress and the same last words. Everything else a rank prints is kept in log
-files and stays out of sight.
+The launcher reads the same lines from a local process and from a pod's log, so both ways of
+starting ranks show the same progress and the same failures. Everything else a rank prints goes to
+log files only.
 """
 
 import json
@@ -15,7 +15,7 @@ _MARK = "::dcvae::"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, said by rank 0."""
+    """How far a training is; sent by rank 0."""
 
     images: int
     """Real images shown to the model so far."""
@@ -24,33 +24,33 @@ class Progress:
     values: Mapping[str, float | str] = field(default_factory=dict)
     """What else is worth showing: resolution, losses, images per second."""
     seconds_left: float | None = None
-    """Until the end of the schedule, each phase weighed by what it costs; none: not known."""
+    """Until the end of the schedule, each phase weighted by its cost; None if not known yet."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that whoever waits should know, such as a storage that does not answer."""
+    """Something the user should know meanwhile, such as a storage that does not answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How a rank ended that should not have."""
+    """How a rank failed."""
 
     rank: int
     exit_code: int
-    """As Python gives it: negative is a signal."""
+    """As in ``subprocess``: a negative number is a signal."""
     lines: tuple[str, ...]
     """The last lines the rank wrote."""
     time: int = 0
-    """When, in seconds since 1970: the earliest failure is the cause, others follow from it."""
+    """When, in seconds since 1970: the earliest failure is the cause of the others."""
 
 
 def progress(
     images: int, total: int, values: Mapping[str, float | str], seconds_left: float | None = None
 ) -> None:
-    """Say how far this training is (rank 0 only)."""
+    """Report how far this training is (rank 0 only)."""
     emit(Progress(images, total, values, seconds_left))
 
 
@@ -62,12 +62,12 @@ def emit(message: Progress | Notice | Failure) -> None:
 
 
 def ordinary(lines: Iterable[str]) -> list[str]:
-    """``lines`` without those that are for the launcher alone."""
+    """``lines`` without those meant for the launcher."""
     return [line for line in lines if _MARK not in line]
 
 
 def parse(line: str) -> Progress | Notice | Failure | None:
-    """Return the message in ``line``, or None for an ordinary or a damaged line."""
+    """The message in ``line``; None if the line is ordinary or damaged."""
     _, mark, text = line.partition(_MARK)
     if not mark:
         return None

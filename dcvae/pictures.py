@@ -8,24 +8,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LEVELS_PER_UNIT = 127.5
-"""Of a file's 256 levels, per unit of the range [-1, 1] that models see."""
+"""How many of a file's 256 levels make one unit of the range [-1, 1] that models see."""
 GAP = 0.06  # of a tile's side
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Images float in [-1, 1] as the 256 levels of a file, rounded to nearest."""
+    """Float images in [-1, 1] as the 256 levels of a file, rounded to the nearest."""
     return ((images.float() + 1) * LEVELS_PER_UNIT).round().clamp(0, 255).to(torch.uint8)
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Images uint8 as float32 in [-1, 1]."""
+    """Images of uint8 as float32 in [-1, 1]."""
     return images.float() / LEVELS_PER_UNIT - 1
 
 
 def tiles(images: Tensor, side: int | None = None) -> Tensor:
-    """Images float in [-1, 1] ``(N, C, H, W)`` as uint8 RGB tiles ``(N, 3, side, side)``.
+    """Float images ``(N, C, H, W)`` in [-1, 1] as uint8 RGB tiles ``(N, 3, side, side)``.
 
-    Small images are enlarged by whole numbers, so that their pixels stay visible; larger ones are
+    Small images are enlarged by a whole factor, so that their pixels stay sharp; larger ones are
     reduced with antialiasing. Without ``side``, tiles keep the images' size.
     """
     x = images.detach().float().cpu().clamp(-1, 1)
@@ -42,8 +42,8 @@ def tiles(images: Tensor, side: int | None = None) -> Tensor:
 def sheet(images: Tensor, columns: int, side: int | None = None, group: int = 0) -> Image.Image:
     """A contact sheet of ``images`` (float in [-1, 1]), row by row, as an RGBA picture.
 
-    ``group`` columns at a time stand close together, with wider gaps between the groups. An image
-    of nothing but NaN leaves its place transparent.
+    Columns form groups of ``group`` with wider gaps between them; 0: no groups. An image of
+    nothing but NaN leaves its place transparent.
     """
     pieces = tiles(images, side)
     count, _, height, width = pieces.shape
@@ -61,14 +61,14 @@ def sheet(images: Tensor, columns: int, side: int | None = None, group: int = 0)
 
 
 def pairs(inputs: Tensor, outputs: Tensor) -> Tensor:
-    """Two batches ``(N, C, H, W)`` shuffled together: input, output, input, output …"""
+    """Two batches ``(N, C, H, W)`` interleaved: input, output, input, output …"""
     return torch.stack([inputs, outputs], dim=1).flatten(0, 1)
 
 
 def crossed(rows: Tensor, columns: Tensor, grid: Tensor) -> Tensor:
-    """``grid (R, K, C, H, W)`` with the images of its rows and columns beside it, row by row.
+    """``grid (R, K, C, H, W)`` with the images that head its rows and columns, row by row.
 
-    The result has ``(R + 1) · (K + 1)`` images; the corner is empty (NaN).
+    Returns ``(R + 1) · (K + 1)`` images; the corner is empty (NaN).
     """
     lines = [torch.full_like(columns[:1], torch.nan), columns]
     for row, mixed in zip(rows, grid, strict=True):

@@ -1,7 +1,7 @@
 """Where a pipeline's steps put things below one storage root.
 
-Every place is named by what it holds, so a step that is run again finds what is done, and two
-runs that differ never meet.
+Every place is named by what it holds, so a step that runs again finds what is already done, and
+two different runs never share a place.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def data_uri(root: str, name: str, resolution: int) -> str:
-    """The shard set of the images called ``name``, up to ``resolution`` pixels.
+    """The shard set called ``name``, up to ``resolution`` pixels.
 
     Raises:
         UserError: ``name`` cannot be part of a key.
@@ -30,18 +30,19 @@ def data_uri(root: str, name: str, resolution: int) -> str:
 
 
 def run_uri(root: str, config: Config, manifest: "Manifest") -> str:
-    """The run folder for what ``config`` makes of this data."""
+    """The run folder of a training of ``config`` on this data."""
     name = f"{config.preset}-{manifest.fingerprint[:8]}-{config.digest()[:8]}"
     return join(root, "runs", name)
 
 
 def evaluation_uri(root: str, snapshot: str, protocol: str, last: int, select_by: str) -> str:
-    """The evaluation of the best of a run's last snapshots, up to ``…/<run>/snapshots/<images>``.
+    """The evaluation of the best of a run's last snapshots, of which ``snapshot`` is the latest.
 
     Args:
+        snapshot: ``…/<run>/snapshots/<images>``.
         protocol: its slug: name, version and digest.
-        last: how many snapshots; 1: this one.
-        select_by: by what the best is found.
+        last: how many snapshots to choose from; 1: only this one.
+        select_by: the measure that decides which is best.
     """
     run, images = split_snapshot(snapshot)
     of = images if last == 1 else f"{images}-best-of-{last}-by-{select_by}"
@@ -49,13 +50,13 @@ def evaluation_uri(root: str, snapshot: str, protocol: str, last: int, select_by
 
 
 def comparison_uri(root: str, name: str, evaluations: Sequence[str]) -> str:
-    """The comparison called ``name`` of these evaluations, in this order."""
+    """The comparison ``name`` of these evaluations, in this order."""
     digest = hashlib.sha256("\n".join(evaluations).encode()).hexdigest()
     return join(root, "comparisons", f"{name}-{digest[:8]}")
 
 
 def reference_uri(root: str) -> str:
-    """Statistics of real images, kept for the models that are measured against them."""
+    """Statistics of real images, shared by all models measured against them."""
     return join(root, "reference")
 
 

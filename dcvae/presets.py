@@ -1,4 +1,4 @@
-"""Named configurations: the experiments of the paper, and small ones for a laptop and for tests."""
+"""Named configurations: the paper's experiments, and small ones for a laptop and for tests."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ RATE_FACTOR = {128: 1.5, 256: 2.0, 512: 3.0}
 
 
 def _growing(final: int) -> tuple[Phase, ...]:
-    """That recipe from 4 x 4, which is not faded in, to ``final``."""
+    """This recipe from 4 x 4, which is not faded in, to ``final``."""
     below = [2**i for i in range(2, final.bit_length() - 1)]
     before = sum(STABLE + (FADE if r > 4 else 0) for r in below)
     return tuple(
@@ -40,7 +40,7 @@ def _growing(final: int) -> tuple[Phase, ...]:
 
 
 def _progan(preset: str, resolution: int, *, mirror: bool) -> Config:
-    """Progressive GAN's backbone, optimizer and recipe, as 5.1 says for the larger data sets."""
+    """Progressive GAN's backbone, optimizer and recipe, as in 5.1 for the larger data sets."""
     return Config(
         preset=preset,
         model=ModelConfig(backbone="progan", resolution=resolution, latent_dim=512),
@@ -50,7 +50,7 @@ def _progan(preset: str, resolution: int, *, mirror: bool) -> Config:
             learning_rate=RATE,
             adam_betas=(0.0, 0.99),
             mirror=mirror,
-            snapshot_images=STABLE // 4,  # so that the last phase leaves some to choose from
+            snapshot_images=STABLE // 4,  # so that the last phase leaves several to choose from
         ),
     )
 
@@ -97,7 +97,7 @@ def _digits() -> Config:
 
 
 def _smoke() -> Config:
-    """Seconds long: every part of a run, no quality. For tests of the machinery."""
+    """Every part of a run in seconds, for tests of the machinery; the images are poor."""
     return Config(
         preset="smoke",
         model=ModelConfig(resolution=8, channels=1, latent_dim=8, width_base=32, width_max=8),
@@ -145,9 +145,9 @@ _PAPER = ("cifar10", "stl10", "celeba128", "celebahq512", "lsun_bedroom128")
 
 
 def default_protocol(preset: str) -> Literal["paper", "held-out"]:
-    """How models of a preset are measured unless somebody says otherwise.
+    """The protocol that models of a preset are measured by unless another is given.
 
-    The sets of the paper's Tables 1 to 4 by its protocol; all others against held-out images, which
-    works with any number of them (see dcvae.evaluation.protocol).
+    The data sets of the paper's Tables 1 to 4 use the paper's; all others use held-out images,
+    which works with any number of them (see dcvae.evaluation.protocol).
     """
     return "paper" if preset in _PAPER else "held-out"

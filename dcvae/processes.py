@@ -1,8 +1,8 @@
 """Processes that never outlive the one they work for.
 
-Three nets, each for a case the others miss: a stop sends SIGTERM down the tree and waits; the
-kernel kills a child whose parent is killed; and a step of a local pipeline, which a shell stands
-before, watches the pipeline's own process.
+Three safeguards, each for a case the others miss: a stop sends SIGTERM down the tree and waits; the
+kernel kills a child whose parent is killed; and a step of a local pipeline, which is started
+through a shell, watches the pipeline's own process.
 """
 
 import ctypes
@@ -23,21 +23,21 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _WATCH_SECONDS = 0.2
 _CLOCK_SECONDS = 2.0
-"""By how much the machine may date one process's start differently for two that ask."""
+"""How far two readings of one process's start time may differ."""
 _POLL_SECONDS = 0.02
 
 
 def parent_environment() -> dict[str, str]:
-    """Variables for a child that calls ``die_with_parent``: which process its parent is."""
+    """Variables that tell a child that calls ``die_with_parent`` who its parent is."""
     return {PARENT_PID: str(os.getpid())}
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """Have this process killed when its parent ends, however that ends.
+    """Have this process killed when its parent ends, however it ends.
 
-    The kernel's signal follows the parent's *thread* that started this process, so start long
-    running children from a thread that lives as long as they should. A parent that is gone
-    before this call is noticed by its number: ``parent``, or the one in the environment
+    The kernel sends its signal when the parent's *thread* that started this process ends, so start
+    long-running children from a thread that lives as long as they should. A parent that is gone
+    before this call is recognised by its ID: ``parent``, or the one in the environment
     (``parent_environment``).
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -52,10 +52,10 @@ def run_environment() -> dict[str, str]:
 
 
 def die_with_run() -> None:
-    """Have this process killed when the run it belongs to ends; nothing to do outside a run.
+    """Have this process killed when the run it belongs to ends; does nothing outside a run.
 
-    For processes with something else between them and the run, such as the shell that a local
-    pipeline starts its steps through.
+    For processes with another process between them and the run, such as the shell through which a
+    local pipeline starts its steps.
     """
     pid, _, began = os.environ.get(RUN_PID, "").partition(":")
     if not pid:
@@ -70,15 +70,15 @@ def die_with_run() -> None:
 
 
 def adopt_orphans() -> None:
-    """Make processes whose parent ends children of this one, so that ``end_children`` sees them."""
+    """Adopt descendants whose parent ends, so that ``end_children`` sees them."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_children(grace: float, keep: Set[int] = frozenset()) -> None:
-    """End this process's children but those in ``keep``, and everything below them.
+    """End this process's children, except those in ``keep``, and everything below them.
 
-    Each is asked once to finish (SIGTERM), from the top down: a child that ends leaves its own
-    to us. After ``grace`` seconds, or when interrupted meanwhile, all are killed.
+    Each is asked once to finish (SIGTERM), from the top down: we adopt the children of one that
+    ends. After ``grace`` seconds, or when interrupted meanwhile, all are killed.
     """
 
     def children() -> set[psutil.Process]:
@@ -100,9 +100,9 @@ def end_children(grace: float, keep: Set[int] = frozenset()) -> None:
 
 
 def end_tree(pid: int, grace: float) -> None:
-    """End the child ``pid`` and all below it; only the child itself is asked (once) to finish.
+    """End the child ``pid`` and everything below it; only the child is asked (once) to finish.
 
-    The child is expected to pass the SIGTERM on in its own way. After ``grace`` seconds, or when
+    The child is expected to pass the SIGTERM on as it sees fit. After ``grace`` seconds, or when
     interrupted meanwhile, everything is killed. Returns when no process is left.
     """
     try:
@@ -125,7 +125,7 @@ def end_tree(pid: int, grace: float) -> None:
 
 @contextmanager
 def stopping_on_sigterm() -> Iterator[None]:
-    """Within, SIGTERM raises ``SystemExit(143)``, so that every ``finally`` runs.
+    """Within the block, SIGTERM raises ``SystemExit(143)``, so that every ``finally`` runs.
 
     Only the main thread can receive signals; elsewhere this does nothing. A second SIGTERM while
     the first is being handled is ignored.
@@ -159,16 +159,16 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
 
 
 def start_of(pid: int) -> float:
-    """When the process began, in seconds since the epoch. Numbers of processes recur.
+    """When the process started, in seconds since 1970; tells it from a later one of the same ID.
 
     Raises:
-        psutil.NoSuchProcess: there is none.
+        psutil.NoSuchProcess: there is no such process.
     """
     return float(psutil.Process(pid).create_time())
 
 
 def lives(pid: int, started: float) -> bool:
-    """Whether the process ``pid`` that ``start_of`` said ``started`` of is still running."""
+    """Whether the process ``pid`` that started at ``started`` (``start_of``) is still running."""
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - started) < _CLOCK_SECONDS and _running(process)
@@ -177,7 +177,7 @@ def lives(pid: int, started: float) -> bool:
 
 
 def _running(process: psutil.Process) -> bool:
-    """Whether it is there and has not ended; its number may be another's by now."""
+    """Whether it has not ended; its ID may belong to another process by now."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -193,7 +193,7 @@ def _tree(root: psutil.Process) -> set[psutil.Process]:
 
 
 def _reap(processes: Iterable[psutil.Process]) -> None:
-    """Take the end of children off the process table."""
+    """Remove children that have ended from the process table."""
     for process in processes:
         with suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""How far a piece of work is, told to whoever waits for it."""
+"""Progress of a piece of work, as told to whoever waits for it."""
 
 import sys
 import time
@@ -26,9 +26,9 @@ class Tally:
 
 
 class Lines:
-    """A :data:`OnProgress` as plain lines, one every ``interval`` seconds at most.
+    """An :data:`OnProgress` that prints plain lines, at most one every ``interval`` seconds.
 
-    For logs and pipes. The first call and the end of a piece of work are always told.
+    For logs and pipes. The first call and the end of a piece of work always print one.
     """
 
     def __init__(self, interval: float = 5.0, out: TextIO | None = None) -> None:
@@ -46,7 +46,7 @@ class Lines:
         detail: str = "",
         seconds_left: float | None = None,
     ) -> None:
-        """Tell it, with ``seconds_left`` or, without, what the pace so far makes of the rest."""
+        """Print a line if one is due; without ``seconds_left``, the time left is extrapolated."""
         now = time.monotonic()
         if what != self._what:
             self._what, self._began, self._told = what, (now, done), (0.0, -1)
@@ -59,7 +59,7 @@ class Lines:
                 print(text, file=self._out or sys.stdout, flush=True)
 
     def training(self, progress: Progress) -> None:
-        """Tell what rank 0 of a training says."""
+        """Print the progress that rank 0 of a training has sent."""
         text = training_text(progress.values)
         self(progress.images, progress.total, "training images", text, progress.seconds_left)
 
@@ -73,7 +73,7 @@ class Lines:
 
 
 def describe(done: int, total: int | None) -> str:
-    """``1,200 of 4,800 (25 %)``, or only what is done when the total is unknown."""
+    """``1,200 of 4,800 (25 %)``, or only what is done if the total is unknown."""
     if not total:
         return f"{done:,}"
     return f"{done:,} of {total:,} ({100 * done // total} %)"
@@ -88,11 +88,11 @@ def duration(seconds: float) -> str:
 
 
 def training_text(values: Mapping[str, float | str]) -> str:
-    """What rank 0 of a training says of itself, whole and short.
+    """The values that rank 0 of a training reports, in one short line.
 
     ``16 px (40 % in), 212 images/s, 3 % waiting for data, D 0.52, penalty 0.03, G -0.2,
-    KL 31/30, instance 2.1/1.9, accuracy 41/52 %``: terms of one kind side by side, those of layers
-    from low to high; KL of the generator's and of the contrastive update.
+    KL 31/30, instance 2.1/1.9, accuracy 41/52 %``. Terms of one kind share an entry: layers from
+    low to high, KL of the generator's and of the contrastive update.
     """
     given = dict(values)
     known = {name: given.pop(name) for name in _SAID if name in given}

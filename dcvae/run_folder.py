@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves behind, and the only place that knows what lies where in it.
+"""The run folder: what a run leaves behind, and the only module that knows its layout.
 
 ::
 
@@ -6,15 +6,15 @@
     <run>/checkpoints/…          see dcvae.training.checkpoint
     <run>/snapshots/<images>/    see dcvae.snapshot
     <run>/samples/<images>.png, <run>/reconstructions/<images>.png
-    <run>/metrics.jsonl          one line every log interval
-    <run>/tensorboard/…          the same for TensorBoard, if it is installed; see dcvae.curves
+    <run>/metrics.jsonl          one line per log interval
+    <run>/tensorboard/…          the same for TensorBoard, if that is installed; see dcvae.curves
     <run>/profiles/…             see dcvae.training.profiling
-    <run>/broken.json            which step was not finite, until the run goes on
-    <run>/running.json           who trains it now; see dcvae.launch.lease
-    <run>/logs/<when>/           what ranks said before one failed; see dcvae.launch.local
+    <run>/broken.json            what became NaN or infinite; gone once the run goes on
+    <run>/running.json           who is training it now; see dcvae.launch.lease
+    <run>/logs/<when>/           what the ranks printed before one failed; see dcvae.launch.local
     <run>/result.json            written last: the run is complete
 
-Images are counted in 12 digits, so that names sort as numbers do.
+Image counts have 12 digits, so that names sort as numbers do.
 """
 
 import json
@@ -36,26 +36,26 @@ log = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """Writes the run's files; used by rank 0 alone, except for :meth:`claim`."""
+    """Writes the run's files; used only by rank 0, except for :meth:`begin`."""
 
     def __init__(self, storage: Storage, config: Config, data: str) -> None:
-        """``data`` is the URI of the shard set. Raises UserError when there is none."""
+        """``data`` is the URI of the shard set. Raises UserError if there is none."""
         self.storage, self.config, self.data = storage, config, data
         self.shards = open_storage(data)
         self.manifest = load_manifest(self.shards)
-        """What the run is trained on; see :meth:`claim`."""
+        """What the run is trained on; see :meth:`begin`."""
         self.checkpoints, self.profiles = storage.child("checkpoints"), storage.child("profiles")
         self.metrics: list[str] = []
         self.curves = Curves(storage.child(CURVES)) if available() else None
 
-    def claim(self) -> None:
-        """Save config.json, or find that the folder already holds this very run.
+    def begin(self) -> None:
+        """Save config.json, or make sure that the folder already holds this very run.
 
-        A run that began with an earlier version of the data set goes on with that one. One that a
-        NaN has broken may go on with other values of what is marked ``REMEDY``; config.json then
-        says what was changed, and when.
+        A run that began with an earlier version of the data set keeps to that version. One that a
+        NaN has broken may go on with other values of the settings marked ``REMEDY``; config.json
+        then records what was changed, and when.
 
-        Raises UserError when the folder holds a run of another configuration or data set.
+        Raises UserError if the folder holds a run of another configuration or data set.
         """
         latest = self.manifest
         while True:
@@ -72,16 +72,16 @@ class RunFolder:
                 self.storage.delete(BROKEN)
                 return
             except (Conflict, NotFound):
-                continue  # another rank was faster: look again
+                continue  # another rank was faster: try again
 
     def _save_config(self, also: dict[str, Any], **condition: Any) -> None:
         content = {"config": self.config.model_dump(mode="json"), "dataset": self.dataset(), **also}
         self.storage.write(CONFIG, json.dumps(content, indent=1).encode(), **condition)
 
     def _remedied(self, found: dict[str, Any]) -> dict[str, Any]:
-        """What config.json is to say of the change, if it may be made.
+        """What config.json records of the change, if the change is allowed.
 
-        Raises UserError when the run is not broken, or more than a remedy differs.
+        Raises UserError if the run is not broken, or if other settings than remedies differ.
         """
         before = parse_config(found["config"])
         changed = self.config.differences(before)
@@ -101,9 +101,9 @@ class RunFolder:
         return {"changes": [*found.get("changes", []), change]}
 
     def break_off(self, what: str, checkpoint: int | None) -> str:
-        """Note that ``what`` has ended the run; return how to go on, in a sentence's part.
+        """Record that ``what`` has ended the run; return how to go on, as part of a sentence.
 
-        ``checkpoint`` are the images of the last checkpoint, if there is one.
+        ``checkpoint`` is the number of images of the last checkpoint, if there is one.
         """
         self.storage.write(BROKEN, to_json({"what": what, "checkpoint": checkpoint}))
         training = self.config.training
@@ -126,27 +126,27 @@ class RunFolder:
         }
 
     def resume_metrics(self, images: int) -> None:
-        """Keep the metrics of up to ``images`` images; the run says the others again."""
+        """Keep the metrics of up to ``images`` images; the run will log later ones again."""
         kept = [line for line in read_metrics(self.storage) if line["images"] <= images]
         self.metrics = [json.dumps(line) + "\n" for line in kept]
         if self.curves:
             self.curves.resume(images, kept)
 
     def log(self, record: Mapping[str, float]) -> None:
-        """Take one line of metrics; written with the next :meth:`write_metrics`."""
+        """Add one line of metrics, to be written by the next :meth:`write_metrics`."""
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in record.items()}
         self.metrics.append(json.dumps(rounded) + "\n")
         if self.curves:
             self.curves.add(rounded)
 
     def write_metrics(self) -> None:
-        """Write metrics.jsonl and the curves with every line so far."""
+        """Write metrics.jsonl and the curves with all lines so far."""
         self.storage.write(METRICS, "".join(self.metrics).encode())
         if self.curves:
             self.curves.write()
 
     def write_pictures(self, images: int, samples: bytes, reconstructions: bytes) -> None:
-        """Keep two PNG sheets of the model after ``images`` images."""
+        """Write two PNG sheets of the model after ``images`` images."""
         self.storage.write(f"{SAMPLES}/{images:012d}.png", samples)
         self.storage.write(f"{RECONSTRUCTIONS}/{images:012d}.png", reconstructions)
 
@@ -163,9 +163,9 @@ class RunFolder:
 
 
 def manifest_for(run: Storage, data: Storage, latest: Manifest) -> Manifest:
-    """The manifest with which the run in the folder ``run`` began; ``latest`` for a new run.
+    """The manifest that the run in the folder ``run`` began with; ``latest`` for a new run.
 
-    Raises UserError when the run was begun on images that no version of ``data`` has.
+    Raises UserError if the run began with images that no version of ``data`` has.
     """
     try:
         began: str = _saved(run)["dataset"]["fingerprint"]
@@ -183,7 +183,7 @@ def manifest_for(run: Storage, data: Storage, latest: Manifest) -> Manifest:
 
 
 def final_snapshot(out: str, config: Config, manifest: Manifest) -> str | None:
-    """URI of the last snapshot of the run in ``out``; None while the run is not complete.
+    """URI of the final snapshot of the run in ``out``; None while the run is not complete.
 
     Raises:
         UserError: the folder holds a complete run of another configuration or data set.
@@ -207,22 +207,22 @@ def final_snapshot(out: str, config: Config, manifest: Manifest) -> str | None:
 
 
 def snapshot_place(run: Storage, images: int) -> Storage:
-    """Where the snapshot after ``images`` images lies."""
+    """Where the snapshot after ``images`` images is."""
     return run.child(SNAPSHOTS, f"{images:012d}")
 
 
 def snapshot_counts(run: Storage) -> list[int]:
-    """Images of the run's snapshots, ascending."""
+    """Image counts of the run's snapshots, ascending."""
     return _counts(run, rf"{SNAPSHOTS}/(\d{{12}})/config\.json")
 
 
 def is_run(uri: str) -> bool:
-    """Whether a run with snapshots lies at ``uri``."""
+    """Whether ``uri`` is a run folder with snapshots."""
     return bool(snapshot_counts(open_storage(uri)))
 
 
 def sheet_counts(run: Storage) -> list[int]:
-    """Images of the run's sheets of samples, ascending."""
+    """Image counts of the run's sheets of samples, ascending."""
     return _counts(run, rf"{SAMPLES}/(\d{{12}})\.png")
 
 
@@ -232,9 +232,9 @@ def read_sheet(run: Storage, images: int) -> bytes:
 
 
 def read_metrics(run: Storage) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none where there is no such file.
+    """The lines of metrics.jsonl; empty if there is no such file.
 
-    Lines that are cut or damaged are left out, with a warning.
+    Damaged lines are left out, with a warning.
     """
     try:
         lines = run.read(METRICS).splitlines()
@@ -250,7 +250,7 @@ def read_metrics(run: Storage) -> list[dict[str, Any]]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """A line of metrics.jsonl, or None if it is none."""
+    """A line of metrics.jsonl, or None if it is damaged."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -260,11 +260,11 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _saved(run: Storage) -> dict[str, Any]:
-    """config.json of a run.
+    """A run's config.json.
 
     Raises:
-        NotFound: there is none.
-        UserError: it is damaged.
+        NotFound: there is no such file.
+        UserError: the file is damaged.
     """
     found = run.read_json(CONFIG)
     dataset = found.get("dataset") if isinstance(found, dict) else None
@@ -279,13 +279,13 @@ def _saved(run: Storage) -> dict[str, Any]:
 
 
 def split_snapshot(uri: str) -> tuple[str, str]:
-    """(run, images) of a snapshot's URI ``<run>/snapshots/<images>``; the run is "" for others."""
+    """(run, images) of a snapshot URI ``<run>/snapshots/<images>``; the run is "" for others."""
     run, _, images = uri.rstrip("/").rpartition(f"/{SNAPSHOTS}/")
     return ("", images) if "/" in images else (run, images)
 
 
 def run_of(snapshot: Storage) -> Storage | None:
-    """The run folder that a snapshot lies in, if it still lies in one."""
+    """The run folder that a snapshot is in, if it still is in one."""
     run, _ = split_snapshot(snapshot.uri)
     storage = open_storage(run) if run else None
     return storage if storage and storage.stat(METRICS) else None

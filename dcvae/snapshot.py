@@ -29,10 +29,10 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 def save_snapshot(
     storage: Storage, model: "DCVAE", *, images: int, dataset: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write ``model`` into ``storage`` and return what config.json says of it.
+    """Write ``model`` into ``storage`` and return the contents of config.json.
 
-    ``images`` is the number of real images the model has seen, ``dataset`` names what it was
-    trained on (``uri``, ``name``, ``fingerprint``).
+    ``images`` is the number of real images the model has seen; ``dataset`` is what it was trained
+    on (``uri``, ``name``, ``fingerprint``).
     """
     weights = save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})
     description = {
@@ -51,9 +51,9 @@ def save_snapshot(
 
 
 def describe_snapshot(storage: Storage) -> dict[str, Any]:
-    """What config.json says of the snapshot in ``storage``.
+    """The contents of config.json of the snapshot in ``storage``.
 
-    Raises UserError when there is no snapshot, a damaged one, or one of a later format.
+    Raises UserError if there is no snapshot, or if it is damaged or of a later format.
     """
     try:
         found = read_versioned(storage, CONFIG, FORMAT_VERSION)
@@ -76,7 +76,7 @@ def describe_snapshot(storage: Storage) -> dict[str, Any]:
 
 
 class _Description(BaseModel):
-    """What must stand in config.json, and may be relied upon."""
+    """What config.json must contain."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -92,8 +92,8 @@ class _Description(BaseModel):
 def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
     """The model of a snapshot, in evaluation mode on ``device``.
 
-    Raises UserError when there is none, its weights are not those that were saved, or it is of a
-    later format.
+    Raises UserError if there is no snapshot, its weights are not those that were saved, or it is
+    of a later format.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What may be shown: text that no terminal takes for commands, and streams that take any text."""
+"""Safe output: text that no terminal takes for commands, and streams that accept any text."""
 
 import io
 import logging
@@ -10,18 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-# Control characters but newline and tab, marks that reorder text, separators of lines that are
-# not newlines, and halves of characters (how Python spells names that are not UTF-8).
+# Control characters except newline and tab, marks that reorder text, line separators other than
+# newlines, and surrogates (how Python represents names that are not UTF-8).
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 
 
 def printable(text: object) -> str:
-    r"""``text`` with all that a terminal would act on spelled out: ``\x1b[31m``, ``\u202e``.
+    r"""``text`` with everything a terminal would act on escaped: ``\x1b[31m``, ``\u202e``.
 
-    Names of files, of S3 keys and in manifests are others' words: they come here before they are
-    printed. Newlines and tabs stay.
+    Names of files and S3 keys, and text from manifests, are not ours: they pass through here before
+    they are printed. Newlines and tabs stay.
     """
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], str(text))
 
@@ -32,9 +32,9 @@ def one_line(text: object) -> str:
 
 
 def prepare_streams() -> None:
-    """Let the standard streams take any text, also on an ASCII terminal and where one is closed.
+    """Make the standard streams accept any text, even on an ASCII terminal or when one is closed.
 
-    A character that the terminal's encoding lacks is spelled out: nothing dies for want of it.
+    A character that the terminal's encoding lacks is escaped instead of raising an error.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -45,7 +45,7 @@ def prepare_streams() -> None:
 
 
 def give_up(stream: TextIO) -> None:
-    """Drop what ``stream`` could not write, so that the interpreter does not try it once more."""
+    """Drop what ``stream`` could not write, so that the interpreter does not try again at exit."""
     with suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
@@ -53,7 +53,7 @@ def give_up(stream: TextIO) -> None:
 
 
 class _Warnings(logging.Handler):
-    """Passes warnings on, each as one line; the same one again within a run only once."""
+    """Passes warnings on, each as one line, and none twice in a row."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
@@ -68,7 +68,7 @@ class _Warnings(logging.Handler):
 
 
 def tell_warnings(tell: Callable[[str], None] | None = None) -> None:
-    """Have this package's warnings told to ``tell``, or as lines of the error stream."""
+    """Pass this package's warnings to ``tell``, or print them on the error stream."""
     log = logging.getLogger("dcvae")
     for handler in [each for each in log.handlers if isinstance(each, _Warnings)]:
         log.removeHandler(handler)

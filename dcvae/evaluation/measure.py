@@ -15,7 +15,7 @@ from dcvae.evaluation.ahead import no_probe, no_reconstructions, probed_split
 from dcvae.evaluation.feature_set import FeatureSet
 from dcvae.evaluation.measured_sets import MeasuredSets, Reconstructed
 from dcvae.evaluation.names import KINDS, PROBE, metric_name
-from dcvae.evaluation.passes import Normal, Rows
+from dcvae.evaluation.passes import FirstRows, Normal
 from dcvae.evaluation.perceptual import Perceptual, path_length, path_steps
 from dcvae.evaluation.probe import Probe, probe
 from dcvae.evaluation.real_images import Drawn
@@ -117,7 +117,7 @@ class Measurement:
     def _path_length(self, perceptual: Perceptual) -> None:
         p, dimensions = self.protocol, self.sets.latent_dim
         total = self.sets.sample_count
-        values = Rows(total)
+        values = FirstRows(total)
 
         def batches(done: int) -> Iterator[Tensor]:
             ends = Normal(2 * dimensions + 1, p.seed + PATHS, done)
@@ -178,7 +178,7 @@ class Measurement:
     def _training_latents(self, split: str) -> tuple[Tensor, Tensor]:
         p = self.protocol
         total = self.images.count(split, p.probe_images)
-        latents, labels = Rows(total), Rows(total)
+        latents, labels = FirstRows(total), FirstRows(total)
 
         def step(batch: Drawn) -> int:
             if batch.labels is not None:

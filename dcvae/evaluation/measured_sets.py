@@ -10,7 +10,7 @@ from dcvae.errors import UserError
 from dcvae.evaluation.distances import pixel_distance
 from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.feature_set import FeatureSet
-from dcvae.evaluation.passes import Mean, Normal, Passes, Rows
+from dcvae.evaluation.passes import FirstRows, Mean, Normal, Passes
 from dcvae.evaluation.perceptual import Perceptual
 from dcvae.evaluation.protocol import Protocol
 from dcvae.evaluation.real_images import Drawn, RealImages
@@ -29,9 +29,9 @@ class Reconstructed:
     features: FeatureSet
     pixel: Mean
     perceptual: Mean
-    latents: Rows
+    latents: FirstRows
     """Means of q(z|x), ``(N, d)``."""
-    labels: Rows
+    labels: FirstRows
 
 
 class MeasuredSets:
@@ -87,7 +87,7 @@ class MeasuredSets:
         p = self.protocol
         wanted = min(p.reconstructions, most or p.reconstructions)
         total = self.images.count(p.reconstructed_split, wanted)
-        rows = Rows(p.probe_images), Rows(p.probe_images)
+        rows = FirstRows(p.probe_images), FirstRows(p.probe_images)
         found = Reconstructed(self._empty(total), Mean(), Mean(), *rows)
         noise: Normal | None = None
 

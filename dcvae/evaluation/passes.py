@@ -54,7 +54,7 @@ class Mean:
         self.count, self.total = int(state["count"]), float(state["total"])
 
 
-class Rows:
+class FirstRows:
     """The first ``most`` rows that come, whole."""
 
     def __init__(self, most: int) -> None:

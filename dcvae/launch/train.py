@@ -70,7 +70,7 @@ def train(
     with held:
         snapshot = final_snapshot(out, config, manifest)  # whoever held it may have ended it
         if snapshot is None:
-            RunFolder(open_storage(out), config, data).claim()
+            RunFolder(open_storage(out), config, data).begin()
             ranks.run(["dcvae.training", *described], show)
             snapshot = final_snapshot(out, config, manifest)
     if snapshot is None:

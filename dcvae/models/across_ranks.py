@@ -1,4 +1,4 @@
-"""Sums over ranks that can be differentiated, twice too: statistics of the global batch."""
+"""Sums over ranks that can be differentiated, even twice: for statistics of the global batch."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ def world_size() -> int:
 
 
 def all_rows(x: Tensor) -> Tensor:
-    """Rows of all ranks [N · world_size, …] in rank order, of [N, …] with one N; all must call it.
+    """Gather rows [N, …], N equal on all ranks, to [N · world_size, …] in rank order.
 
-    The gradient of a rank's rows is what all ranks' uses of them give.
+    All ranks must call it. The gradient of a rank's rows sums over their uses on all ranks.
     """
     if world_size() == 1:
         return x
@@ -35,7 +35,7 @@ def own_rows(rows: Tensor) -> Tensor:
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The gradients of all ranks' uses of the sum come back: again a sum."""
+    """The sum over ranks; its gradient is the sum of the ranks' gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

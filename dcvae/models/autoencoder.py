@@ -23,7 +23,7 @@ class Generated(NamedTuple):
 
 
 class DCVAE(nn.Module):
-    """A generative autoencoder: images to latents and back, and images from nothing.
+    """A generative autoencoder: images to latents and back, and new images from the prior.
 
     Images are float tensors [N, C, r, r] in [-1, 1], r = :attr:`resolution`. Latents are float
     tensors [N, ``config.model.latent_dim``], standard normal under the prior.
@@ -40,19 +40,19 @@ class DCVAE(nn.Module):
         """Weight of the newest resolution, below 1 while it is faded in."""
 
     def grow_to(self, resolution: int, fade: float) -> None:
-        """Set the resolution at work (pixels) and the weight of its newest layers (0 to 1)."""
+        """Set the current resolution (pixels) and the weight of its newest layers (0 to 1)."""
         self.resolution, self.fade = resolution, fade
 
     def forward(self, images: Tensor, noise: Tensor, prior: Tensor | None = None) -> Generated:
-        """Reconstruct ``images`` with z = μ + σ·``noise`` and decode ``prior`` (training's pass).
+        """The training pass: reconstruct ``images`` with z = μ + σ·``noise``, and decode ``prior``.
 
-        ``noise`` is [N, D], ``prior`` [M, D] or none; both standard normal.
+        ``noise`` is [N, D], ``prior`` [M, D] or None; both standard normal.
         """
         mu, logvar = self.encoder(images, self.resolution, self.fade)
         z = mu + (0.5 * logvar).exp() * noise
         if prior is None:
             return Generated(self.decoder(z, self.resolution, self.fade), None, mu, logvar)
-        # One call, and the batch statistics of two: first the samples', then these images'.
+        # One call with the batch statistics of two: the samples' first, then the reconstructions'.
         sizes = [len(prior), len(z)]
         made = self.decoder(torch.cat([prior.to(z), z]), self.resolution, self.fade, sizes)
         sample, reconstruction = made.split(sizes)
@@ -77,7 +77,7 @@ class DCVAE(nn.Module):
         return images.clamp(-1, 1)
 
     def reconstruct(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Encode and decode: from the mean μ, or from a draw of q(z|x) if given a generator."""
+        """Encode and decode: the mean μ or, given a random ``generator``, a draw from q(z|x)."""
         mu, logvar = self.encode(images)
         if generator is not None:
             noise = torch.randn(mu.shape, generator=generator, device=generator.device)
@@ -92,7 +92,7 @@ class DCVAE(nn.Module):
         return self.decode(z.to(place))
 
     def parts(self) -> dict[str, list[nn.Module]]:
-        """Part name → modules that are optimized together."""
+        """The modules that are optimized together, by part name."""
         return {
             f"{name}.{part}": modules
             for name, network in (("encoder", self.encoder), ("decoder", self.decoder))
@@ -100,7 +100,7 @@ class DCVAE(nn.Module):
         }
 
     def at_work(self) -> set[str]:
-        """The parts that get gradients at the present resolution and fade."""
+        """The parts that receive gradients at the current resolution and fade."""
         return {
             f"{name}.{part}"
             for name, network in (("encoder", self.encoder), ("decoder", self.decoder))

@@ -1,11 +1,11 @@
 """AutoGAN's backbone for 32 x 32 images (paper 5.1, Figure 15; Gong et al., 2019).
 
-The decoder is its generator: 256 channels, three cells joined by skips across scales. Encoder and
-dual encoder are its discriminator: four residual blocks of 128 channels under spectral norm.
+The decoder is AutoGAN's generator: 256 channels, three cells joined by skips across scales. Encoder
+and dual encoder are its discriminator: four residual blocks of 128 channels under spectral norm.
 
-Convolutions of 1 x 1 are made where the map is small: before upsampling and after pooling, with
-which they commute. ``resolution`` and ``fade`` are taken for the sake of one interface; these
-networks do not grow. Shapes: N images, C channels; D = ``latent_dim``.
+1 x 1 convolutions commute with upsampling and pooling, so they are applied where the map is small.
+These networks do not grow: they accept ``resolution`` and ``fade`` only to share an interface.
+Shapes: N images, C channels; D = ``latent_dim``.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from dcvae.models.normalization import GlobalBatchNorm2d, normalize_spectrum
 from dcvae.models.spectral import NormalizedLayers, Spectrum
 
 CORE = "core"
-"""The one part that is always at work."""
+"""The only part; it is always at work."""
 
 
 class Cell(nn.Module):
-    """Doubles the side of a map and adds what earlier cells passed across scales."""
+    """Doubles the side of a map and adds the skips of earlier cells."""
 
     def __init__(self, width: int, mode: str, skips: int, shortcut: bool) -> None:
         super().__init__()
@@ -72,17 +72,18 @@ class Decoder(nn.Module):
         _initialize(self)
 
     def forward(
-        self, z: Tensor, resolution: int, fade: float, parts: Sequence[int] | None = None
+        self, z: Tensor, resolution: int, fade: float, sizes: Sequence[int] | None = None
     ) -> Tensor:
         """Map latents [N, D] to images [N, C, 32, 32] in [-1, 1].
 
-        ``parts`` of so many latents each have batch statistics of their own; none: one part.
+        Given ``sizes``, the latents are consecutive sets of these sizes, each with its own batch
+        statistics; None: one set.
         """
         x = self.dense(z).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)
         skip1, x = self.cell1(x, [])
         skip2, x = self.cell2(x, [skip1])
         _, x = self.cell3(x, [skip1, skip2])
-        return torch.tanh(self.to_rgb(F.relu(self.norm(x, parts))))
+        return torch.tanh(self.to_rgb(F.relu(self.norm(x, sizes))))
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """One part: the network does not grow."""
@@ -114,7 +115,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The four blocks that encoder and dual encoder have in form in common."""
+    """The four blocks; encoder and dual encoder each have their own."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -161,15 +162,15 @@ class Encoder(nn.Module):
 
 
 class AutoganDualEncoder(DualEncoder):
-    """D on AutoGAN's discriminator: its first linear layer is the higher embedding.
+    """D on AutoGAN's discriminator, whose first linear layer gives the higher embedding.
 
-    Spectral norm everywhere but in the lower contrastive head, as in the released code, which also
-    has such heads on blocks 2 to 4 and does not use them.
+    Spectral norm is on every layer except the lower contrastive head, as in the released code. That
+    code also has such heads on blocks 2 to 4, but does not use them.
     """
 
     patch_side = 16
     one_by_one: bool | None = None
-    """Whether several sets of images pass one after the other; none: on a processor they do."""
+    """Whether several sets of images pass one after the other; None: only on the CPU."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -179,7 +180,7 @@ class AutoganDualEncoder(DualEncoder):
         self.score_head = nn.Linear(config.embedding_dim, 1)
         _initialize(self)
         self.spectrum = Spectrum(normalize_spectrum(self))
-        """Trunk, dense layer and score head, in the order of a pass."""
+        """Trunk, dense layer and score head, in forward order."""
         self.low_map = nn.Conv2d(config.encoder_width, 1, 1)
         self.low_embedding = nn.Linear(self.patch_side**2, config.embedding_dim, bias=False)
         _initialize(self.low_map)
@@ -187,22 +188,22 @@ class AutoganDualEncoder(DualEncoder):
 
     def forward(
         self,
-        parts: list[Tensor],
+        sets: list[Tensor],
         resolution: int,
         fade: float,
         head: str,
         location: tuple[int, int] | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
-        """As in :meth:`DualEncoder.forward`: each set has the σ of a pass of its own."""
+        """As in :meth:`DualEncoder.forward`; each set has its own power iteration."""
         count = None if head == "score" else len(self.spectrum.layers) - 1
-        sizes = [len(images) for images in parts]
+        sizes = [len(images) for images in sets]
         by_one = self.one_by_one
-        if parts[0].device.type == "cpu" if by_one is None else by_one:
-            each = self.spectrum.normalized_apart(len(parts), training=self.training, count=count)
-            passes = list(zip(parts, each, strict=True))
+        if sets[0].device.type == "cpu" if by_one is None else by_one:
+            each = self.spectrum.normalized_apart(len(sets), training=self.training, count=count)
+            passes = list(zip(sets, each, strict=True))
         else:
             layers = self.spectrum.normalized(sizes, training=self.training, count=count)
-            passes = [(together(parts), layers)]
+            passes = [(together(sets), layers)]
         if head == "score":
             scores = [self._score(images, layers) for images, layers in passes]
             return scores if len(scores) > 1 else list(torch.split(scores[0], sizes))
@@ -248,10 +249,10 @@ class AutoganDualEncoder(DualEncoder):
 
 
 def _initialize(module: nn.Module) -> None:
-    """Xavier's uniform weights in every layer, biases of zero, batch norm's scales around 1.
+    """Xavier's uniform weights in every layer, zero biases, batch norm's scales around 1.
 
-    The released code leaves linear layers and biases as PyTorch makes them, at random: μ and log σ²
-    are sums over 64 places, to which each bias adds 64 times, and begin at 10 and more.
+    The released code leaves linear layers and biases at PyTorch's random defaults: μ and log σ² are
+    sums over 64 positions, each bias counts 64 times, and they start at 10 and more.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -11,7 +11,7 @@ from dcvae.objective.precision import at_least_float32
 
 
 class FeatureMaps(NamedTuple):
-    """What D knows of N images, before its heads."""
+    """D's features of N images: the inputs of its heads."""
 
     low: Tensor
     """[N, F, H, W]: the lower of the two layers that are contrasted."""
@@ -20,9 +20,9 @@ class FeatureMaps(NamedTuple):
 
 
 class DualEncoder(nn.Module, ABC):
-    """D: tells real from fake as a set, and each instance from every other.
+    """D: tells real images from fakes, and each instance from every other.
 
-    Each backbone has its own; see :mod:`dcvae.models.progan` and :mod:`dcvae.models.autogan`.
+    Each backbone implements it: :mod:`dcvae.models.progan` and :mod:`dcvae.models.autogan`.
     """
 
     patch_dim: int
@@ -33,22 +33,22 @@ class DualEncoder(nn.Module, ABC):
     @abstractmethod
     def forward(
         self,
-        parts: list[Tensor],
+        sets: list[Tensor],
         resolution: int,
         fade: float,
         head: str,
         location: tuple[int, int] | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
-        """Apply one head to several sets of images, as if they came one after the other.
+        """Apply one head to several sets of images, as if in one call per set.
 
-        They pass together, which costs fewer and larger operations, and nothing that depends on
-        more than one image is shared between them. For each set, ``head`` gives:
+        Passing them together takes fewer, larger operations; batch-dependent statistics are still
+        taken per set. For each set, ``head`` gives:
 
         - ``"score"``: the real/fake scores [N]; positive means real.
         - ``"embed"``: the contrastive embeddings, rows of unit length (paper 4.1, A.5). ``low``
           [N, embedding_dim] is deep supervision (1 x 1 convolution, then linear), ``high``
           [N, embedding_dim] comes from the first linear layer. Given a ``location`` (row, column)
-          of the low map, ``patch`` [N, patch_dim] is what lies there across channels (4.1).
+          of the low map, ``patch`` [N, patch_dim] holds its channels at that location (4.1).
         """
 
     @abstractmethod
@@ -57,24 +57,24 @@ class DualEncoder(nn.Module, ABC):
 
     @abstractmethod
     def parts(self) -> dict[str, list[nn.Module]]:
-        """Part name → modules that are optimized together."""
+        """The modules that are optimized together, by part name."""
 
     @abstractmethod
     def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
-        """The parts that get gradients at (resolution, fade) through ``head``."""
+        """The parts that receive gradients at (resolution, fade) through ``head``."""
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Scale the rows of [N, E] to length 1, in float32 or wider: lengths are compared with 1."""
+    """Scale the rows of [N, E] to unit length, in float32 or wider."""
     return F.normalize(at_least_float32(x), dim=1)
 
 
-def together(parts: list[Tensor]) -> Tensor:
-    """Several sets of images as one."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def together(sets: list[Tensor]) -> Tensor:
+    """Several sets of rows as one."""
+    return sets[0] if len(sets) == 1 else torch.cat(sets)
 
 
 def apart(embeddings: dict[str, Tensor], sizes: list[int]) -> list[dict[str, Tensor]]:
-    """The embeddings of each set, whose numbers of images are given."""
+    """Split embeddings into sets of the given sizes."""
     split = {layer: torch.split(rows, sizes) for layer, rows in embeddings.items()}
     return [{layer: rows[k] for layer, rows in split.items()} for k in range(len(sizes))]

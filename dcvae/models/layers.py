@@ -35,8 +35,8 @@ class EqualizedConv2d(nn.Module):
 class UpConv2d(EqualizedConv2d):
     """Nearest-neighbour upsampling by two and a 3 x 3 convolution, as one operation.
 
-    A transposed 4 x 4 convolution of stride 2 with overlapping taps summed: the same numbers for
-    4/9 of the arithmetic (the authors' own "fused scale").
+    A transposed 4 x 4 convolution of stride 2 whose overlapping taps are summed: the same numbers
+    with 4/9 of the arithmetic (the authors' own "fused scale").
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -85,7 +85,7 @@ class EqualizedLinear(nn.Module):
 
 
 def leaky_relu(x: Tensor) -> Tensor:
-    """Leaky rectifier of slope 0.2, everywhere in both networks (table 2 there)."""
+    """Leaky rectifier of slope 0.2, used throughout (table 2 there)."""
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
@@ -111,10 +111,10 @@ def downsample(x: Tensor) -> Tensor:
 def minibatch_stddev(x: Tensor, group: int = STDDEV_GROUP, eps: float = 1e-8) -> Tensor:
     """Mean standard deviation of each image's group of ``group`` images (section 3), as a map.
 
-    Maps [N, C, H, W] to [N, 1, H, W]. Groups are contiguous images of the batch that all ranks
-    share; its last one may be shorter. Where a group lies on several ranks, its images are
-    gathered: N ranks compute what one rank computes on the whole batch. The statistic is taken in
-    float32 or wider; the result has the dtype of ``x``.
+    Maps [N, C, H, W] to [N, 1, H, W]. Groups are contiguous images of the global batch; the last
+    one may be shorter. The images of a group that spans several ranks are gathered, so N ranks
+    compute what one rank computes on the whole batch. The statistic is taken in float32 or wider;
+    the result has the dtype of ``x``.
     """
     n, _, h, w = x.shape
     exact = at_least_float32(x)

@@ -11,37 +11,37 @@ from dcvae.models.across_ranks import all_rows, world_size
 from dcvae.objective.precision import at_least_float32, full_precision
 
 POWER_ITERATIONS = 20
-"""Of a new layer, before its first pass."""
+"""Power iterations of a new layer before its first pass."""
 SPECTRAL_EPS = 1e-12
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization whose statistics are those of all ranks' images, on any backend.
+    """Batch normalization with statistics over the images of all ranks, on any backend.
 
-    N ranks with a share each compute what one rank computes with the whole batch, gradients
-    included. Every rank must hold the same number of images and call it as often. Statistics are
-    taken in float32 or wider, whatever the images' precision.
+    N ranks, each with a share of the batch, compute what one rank computes with the whole batch,
+    gradients included. All ranks must hold equally many images and call it equally often.
+    Statistics are taken in float32 or wider, whatever the images' precision.
     """
 
-    def forward(self, x: Tensor, parts: Sequence[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Map [N, C, H, W] to the same shape and dtype.
 
-        ``parts`` of so many images each have statistics of their own, as if they came in as many
-        calls, one after the other; none: one part.
+        Given ``sizes``, the images are consecutive sets of these sizes, each with its own
+        statistics, as if in separate calls; None: one set.
         """
         if not self.training:
             return super().forward(x)
-        pieces = torch.split(x, [len(x)] if parts is None else list(parts))
+        pieces = torch.split(x, [len(x)] if sizes is None else list(sizes))
         if world_size() == 1:
             return _joined([super(GlobalBatchNorm2d, self).forward(piece) for piece in pieces])
-        # Pixels by channels, a view of maps that lie in memory by pixel.
+        # [pixels, channels]: a view, if the maps are in channels-last layout.
         exact = [at_least_float32(piece).movedim(1, -1).flatten(0, 2) for piece in pieces]
         own_means = [pixels.mean(0) for pixels in exact]
         centred = [pixels - own for pixels, own in zip(exact, own_means, strict=True)]
         own = [
             torch.stack([c.square().mean(0), m]) for c, m in zip(centred, own_means, strict=True)
         ]
-        # [ranks, parts, 2, C] by one exchange: shares are equal, so are the ranks' weights.
+        # [ranks, sets, 2, C] in one exchange; ranks weigh the same, since their shares are equal.
         variances, means = all_rows(torch.stack(own).unsqueeze(0)).unbind(2)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
@@ -56,7 +56,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, counts: list[int]) -> None:
-        """Move the running statistics by each part's, in order; ``counts`` are this rank's."""
+        """Update the running statistics by each set's in turn; ``counts`` are own pixels."""
         assert self.running_mean is not None
         assert self.running_var is not None
         momentum = 0.1 if self.momentum is None else self.momentum
@@ -73,9 +73,8 @@ class SpectralNorm(nn.Module):
     """W / σ(W), σ by power iteration (Miyato et al., 2018, algorithm 1), as a parametrization.
 
     One iteration at each forward pass in training mode: first v from u, then u from v, as in the
-    paper and in the released code (PyTorch's own parametrization has them the other way round).
-    In the precision of the weights whatever the networks' is: autocast would make these products
-    in half precision on a GPU.
+    paper and in the released code (PyTorch's own parametrization does it the other way round). It
+    is computed in the weights' precision: autocast would use half precision on a GPU.
     """
 
     def __init__(self, weight: Tensor, iterations: int) -> None:
@@ -89,12 +88,12 @@ class SpectralNorm(nn.Module):
             self._iterate(matrix)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Map a weight [outputs, …] to itself over its largest singular value."""
+        """Divide a weight [outputs, …] by its largest singular value."""
         with full_precision(weight.device.type):
             matrix = weight.flatten(1)
             if self.training:
                 self._iterate(matrix.detach())
-            # Copies: a later pass iterates again before this one is differentiated.
+            # Copies, because a later pass may iterate again before this one is differentiated.
             u, v = self._u.clone(), self._v.clone()
             return weight / torch.dot(u, torch.mv(matrix, v))
 
@@ -105,16 +104,16 @@ class SpectralNorm(nn.Module):
 
 
 def normalize_spectrum(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
-    """Divide every weight of convolutions and linear layers below by its largest singular value.
+    """Put all convolutions and linear layers of ``module`` under spectral norm; return them.
 
-    A few power iterations are made now, so that the first steps already see the right value: the
-    released code begins with random vectors. Initialize the weights before. Returns the layers;
-    :mod:`dcvae.models.spectral` has them all normalized at once.
+    Initialize their weights first: some power iterations are made right away, so that even the
+    first steps divide by the right value (the released code starts from random vectors).
+    :mod:`dcvae.models.spectral` normalizes all layers at once.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:
         normalized = SpectralNorm(layer.weight, POWER_ITERATIONS)
-        # Not tried out, which would be one iteration more.
+        # unsafe: skips PyTorch's trial call, which would make one more iteration.
         register_parametrization(layer, "weight", normalized, unsafe=True)
     return layers
 

@@ -1,8 +1,8 @@
 """Progressive GAN backbones (paper 5.1 and A.5): a decoder and a feature trunk that grow.
 
 A network holds every resolution from the start; ``resolution`` (pixels) and ``fade`` (0 to 1, the
-weight of the newest resolution) say which of it is at work. Parts that are not at work get no
-gradient, keep their weights and their optimizer state.
+weight of the newest resolution) select the parts at work. The others receive no gradient and keep
+their weights and optimizer state.
 
 Shapes: N images, C channels, resolution r; D = ``latent_dim``.
 """
@@ -36,12 +36,12 @@ def width(config: ModelConfig, resolution: int) -> int:
 
 
 def resolutions(config: ModelConfig) -> list[int]:
-    """4, 8, … up to the finished resolution."""
+    """4, 8, … up to the final resolution."""
     return [2**i for i in range(2, config.resolution.bit_length())]
 
 
 def parts_at_work(resolution: int, fade: float, image_layer: str) -> set[str]:
-    """Names of the growing parts that take part at (resolution, fade)."""
+    """Names of the growing parts at work at (resolution, fade)."""
     parts = {f"{image_layer}.{resolution}"}
     if fade < 1 and resolution > MIN_RESOLUTION:
         parts.add(f"{image_layer}.{resolution // 2}")
@@ -71,11 +71,11 @@ class Decoder(Recomputing):
             self.to_rgb[str(r)] = EqualizedConv2d(width(config, r), config.channels, 1, gain=1.0)
 
     def forward(
-        self, z: Tensor, resolution: int, fade: float, parts: Sequence[int] | None = None
+        self, z: Tensor, resolution: int, fade: float, sizes: Sequence[int] | None = None
     ) -> Tensor:
         """Map latents [N, D] to images [N, C, r, r]; linear output, aimed at [-1, 1].
 
-        ``parts`` make no difference here: no image depends on those beside it.
+        ``sizes`` makes no difference here: no image depends on the others of its batch.
         """
         x = pixel_norm(z)
         x = pixel_norm(leaky_relu(self.dense(x).view(-1, self.first, 4, 4)))
@@ -85,13 +85,13 @@ class Decoder(Recomputing):
         return self.made(resolution, self._newest, resolution, x, fade)
 
     def _older(self, resolution: int, x: Tensor) -> Tensor:
-        """One block: to ``resolution`` from half of it."""
+        """One block: from half of ``resolution`` to ``resolution``."""
         for convolution in cast(nn.ModuleList, self.block[str(resolution)]):
             x = pixel_norm(leaky_relu(convolution(x)))
         return x
 
     def _newest(self, resolution: int, coarse: Tensor, fade: float) -> Tensor:
-        """The last block at work, and images."""
+        """The last block at work, and the images it makes."""
         first = resolution == MIN_RESOLUTION
         x = coarse if first else self._older(resolution, coarse)
         image: Tensor = self.to_rgb[str(resolution)](x)
@@ -101,17 +101,17 @@ class Decoder(Recomputing):
         return image
 
     def parts(self) -> dict[str, list[nn.Module]]:
-        """Part name → modules; parts come to work, and are optimized, as the network grows."""
+        """The modules that are optimized together, by part name; more are at work as it grows."""
         grown = {f"{k}.{r}": [m] for k in ("block", "to_rgb") for r, m in getattr(self, k).items()}
         return {"base": [self.dense, self.base], **grown}
 
     def at_work(self, resolution: int, fade: float) -> set[str]:
-        """The parts that get gradients at (resolution, fade)."""
+        """The parts that receive gradients at (resolution, fade)."""
         return {"base"} | parts_at_work(resolution, fade, "to_rgb")
 
 
 class Trunk(Recomputing):
-    """Images to 4 x 4 features: what encoder and dual encoder share in form (paper A.5)."""
+    """Images to 4 x 4 features; encoder and dual encoder each have one (paper A.5)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -128,8 +128,8 @@ class Trunk(Recomputing):
     def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
         """Map [N, C, r, r] to (low [N, F, 8, 8], high [N, F, 4, 4]), F = ``width`` at 4.
 
-        ``low`` is the map entering the 8 x 8 block. At resolution 4 there is none: the 4 x 4
-        features, each repeated over 2 x 2, stand in for it: heads exist at every resolution.
+        ``low`` is the map that enters the 8 x 8 block. At resolution 4, where there is none, it is
+        the 4 x 4 features repeated over 2 x 2, so that all heads work at every resolution.
         """
         low, x = self.made(resolution, self._newest, resolution, images, fade)
         for r in sorted((r for r in map(int, self.block) if r < resolution), reverse=True):
@@ -139,7 +139,7 @@ class Trunk(Recomputing):
         return low, x
 
     def _newest(self, resolution: int, images: Tensor, fade: float) -> tuple[Tensor, Tensor]:
-        """The first block at work, of images: (the map that enters it, the map that leaves it)."""
+        """Images through the first block at work: (the map that enters it, the one that leaves)."""
         x = leaky_relu(self.from_rgb[str(resolution)](images))
         if resolution == MIN_RESOLUTION:
             return upsample(x), x
@@ -156,11 +156,11 @@ class Trunk(Recomputing):
         return x
 
     def parts(self) -> dict[str, list[nn.Module]]:
-        """Part name → modules, as in :meth:`Decoder.parts`."""
+        """As in :meth:`Decoder.parts`."""
         return {f"{k}.{r}": [m] for k in ("block", "from_rgb") for r, m in getattr(self, k).items()}
 
     def at_work(self, resolution: int, fade: float) -> set[str]:
-        """The parts that get gradients at (resolution, fade)."""
+        """The parts that receive gradients at (resolution, fade)."""
         return parts_at_work(resolution, fade, "from_rgb")
 
 
@@ -184,19 +184,19 @@ class Encoder(nn.Module):
         return mu, logvar
 
     def parts(self) -> dict[str, list[nn.Module]]:
-        """Part name → modules, as in :meth:`Decoder.parts`."""
+        """As in :meth:`Decoder.parts`."""
         return {"top": [self.top, self.dense, self.moments], **self.trunk.parts()}
 
     def at_work(self, resolution: int, fade: float) -> set[str]:
-        """The parts that get gradients at (resolution, fade)."""
+        """The parts that receive gradients at (resolution, fade)."""
         return {"top"} | self.trunk.at_work(resolution, fade)
 
 
 class ProganDualEncoder(DualEncoder):
     """D on the discriminator of Progressive GAN.
 
-    The score sees the statistics of its minibatch, the contrastive heads do not: an instance's
-    embedding must not depend on the images beside it. Both share ``top`` and ``dense``.
+    The score head sees minibatch statistics, the contrastive heads do not: an image's embedding
+    must not depend on the rest of its batch. Both share ``top`` and ``dense``.
     """
 
     patch_side = 8
@@ -207,7 +207,7 @@ class ProganDualEncoder(DualEncoder):
         self.patch_dim = features
         self.trunk = Trunk(config)
         self.top = EqualizedConv2d(features, features, 3)
-        # With `top`, one 3x3 convolution over F + 1 maps: hence the fan-in of both in the gain.
+        # With `top` it is one 3x3 convolution over F + 1 maps; the gain is for that fan-in.
         self.statistics = EqualizedConv2d(1, features, 3, gain=HE_GAIN / (features + 1) ** 0.5)
         self.dense = EqualizedLinear(features * 16, features)
         self.score_head = EqualizedLinear(features, 1, gain=1.0)
@@ -217,15 +217,15 @@ class ProganDualEncoder(DualEncoder):
 
     def forward(
         self,
-        parts: list[Tensor],
+        sets: list[Tensor],
         resolution: int,
         fade: float,
         head: str,
         location: tuple[int, int] | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
-        """As in :meth:`DualEncoder.forward`; each set has minibatch statistics of its own."""
-        sizes = [len(images) for images in parts]
-        features = self.features(together(parts), resolution, fade)
+        """As in :meth:`DualEncoder.forward`; each set has its own minibatch statistics."""
+        sizes = [len(images) for images in sets]
+        features = self.features(together(sets), resolution, fade)
         if head == "score":
             return list(torch.split(self._score(features.high, sizes), sizes))
         return apart(self._embed(features, location), sizes)
@@ -235,7 +235,7 @@ class ProganDualEncoder(DualEncoder):
         return FeatureMaps(*self.trunk(images, resolution, fade))
 
     def _score(self, features: Tensor, sizes: list[int]) -> Tensor:
-        statistics = together([minibatch_stddev(part) for part in torch.split(features, sizes)])
+        statistics = together([minibatch_stddev(each) for each in torch.split(features, sizes)])
         x = leaky_relu(self.top(features) + self.statistics(statistics))
         x = leaky_relu(self.dense(x.flatten(1)))
         return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]

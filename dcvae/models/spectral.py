@@ -1,14 +1,14 @@
-"""Spectral norm of all layers of a network at once: the numbers of one by one in a few kernels.
+"""Spectral norm of all layers of a network at once: the same numbers in a few kernels.
 
-A layer under :func:`~dcvae.models.normalization.normalize_spectrum` divides its weight by its
-largest singular value and makes one power iteration at each pass: some ten small operations for a
-layer, and a network has a dozen. Here the matrices of all layers, filled up with zeros to one
-shape, are one stack: the same arithmetic, ten operations for all of them.
+A layer under :func:`~dcvae.models.normalization.normalize_spectrum` makes one power iteration per
+pass and divides its weight by its largest singular value: some ten small operations per layer, and
+a network has a dozen layers. Here the matrices of all layers are padded with zeros to one shape and
+stacked: the same arithmetic in ten operations for all of them.
 
-Several sets of images that are to pass a network one after the other pass it in one call, which is
-exact: with σ₁, σ₂, … the singular values that the passes would have seen, conv(x, W / σₖ) is
-conv(x, W / σ) · σ / σₖ, σ being that of the last one. That saves launches and costs a look at every
-map, so it is for GPUs; on a processor the sets pass one by one.
+Several sets of images that would pass a network one after the other can also pass in one call, with
+exactly the same result: if σ₁, σ₂, … are the singular values that the passes would have seen and σ
+is the last of them, then conv(x, W / σₖ) = conv(x, W / σ) · σ / σₖ. That saves kernel launches but
+multiplies every map once more, so it is used on GPUs; on the CPU the sets pass one by one.
 """
 
 from collections.abc import Sequence
@@ -27,24 +27,24 @@ Layer = nn.Conv2d | nn.Linear
 
 
 class NormalizedLayers:
-    """Layers whose weights are divided by their singular values, for images in parts."""
+    """Layers whose weights are divided by their largest singular values, for sets of images."""
 
     def __init__(self, weights: dict[Layer, Tensor], ratios: dict[Layer, Tensor] | None) -> None:
         self.weights = weights
-        """W / σ by layer, σ being that of the last part."""
+        """W / σ by layer, with the σ of the last set."""
         self.ratios = ratios
-        """σ / σₖ by layer for each image, [N], k being its part; none: there is one part."""
+        """σ / σₖ of each image [N] by layer, k being its set; None: there is one set."""
 
     def convolve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
-        """``layer`` of [N, inputs, H, W]."""
+        """Apply ``layer`` to [N, inputs, H, W]."""
         return self._convolve(layer, x, self.weights[layer], 1, layer.padding[0])
 
     def convolve_and_halve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
-        """A 3 x 3 convolution and averaging of 2 x 2 boxes, as one 4 x 4 of stride 2."""
+        """Convolve 3 x 3 and average 2 x 2 boxes, as one 4 x 4 convolution of stride 2."""
         return self._convolve(layer, x, box_mean(self.weights[layer]), 2, 1)
 
     def linear(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer`` of [N, inputs]."""
+        """Apply ``layer`` to [N, inputs]."""
         if self.ratios is None:
             return F.linear(x, self.weights[layer], layer.bias)
         y = F.linear(x, self.weights[layer])
@@ -63,8 +63,8 @@ class NormalizedLayers:
 class Spectrum:
     """Layers under :func:`normalize_spectrum`, normalized together.
 
-    The vectors of the power iterations stay the buffers of the layers, under their names. In
-    training they are made views of two stacks, so that one copy keeps them all.
+    The vectors of the power iterations remain buffers of the layers. In training they are views
+    into two stacks, so that one copy updates them all.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
@@ -74,27 +74,27 @@ class Spectrum:
         self.u = self.v = torch.empty(0)
 
     def normalized(
-        self, parts: Sequence[int], *, training: bool, count: int | None = None
+        self, sizes: Sequence[int], *, training: bool, count: int | None = None
     ) -> NormalizedLayers:
-        """The first ``count`` layers (none: all) for images in ``parts`` of so many each, together.
+        """The first ``count`` layers (None: all) for sets of ``sizes`` images that pass together.
 
-        In training every part makes its power iteration, in order; else none does.
+        In training, one power iteration is made for each set, in order.
         """
         layers = self.layers[:count]
         with full_precision(_weight(layers[0]).device.type):
-            stack, sigmas = self._values(layers, len(parts) if training else 0)
+            stack, sigmas = self._values(layers, len(sizes) if training else 0)
             last = sigmas[:, -1]
             found = self._divided(layers, stack, last)
             if sigmas.shape[1] == 1:
                 return NormalizedLayers(found, None)
             ratios = last.unsqueeze(1) / sigmas
-            images = torch.cat([ratios[:, k, None].expand(-1, n) for k, n in enumerate(parts)], 1)
+            images = torch.cat([ratios[:, k, None].expand(-1, n) for k, n in enumerate(sizes)], 1)
             return NormalizedLayers(found, dict(zip(layers, images.unbind(), strict=True)))
 
     def normalized_apart(
         self, passes: int, *, training: bool, count: int | None = None
     ) -> list[NormalizedLayers]:
-        """As :meth:`normalized`, for each of so many parts that pass one after the other."""
+        """As :meth:`normalized`, but for ``passes`` sets that pass one after the other."""
         layers = self.layers[:count]
         with full_precision(_weight(layers[0]).device.type):
             stack, sigmas = self._values(layers, passes if training else 0)
@@ -102,10 +102,10 @@ class Spectrum:
             return [NormalizedLayers(self._divided(layers, stack, s), None) for s in each]
 
     def _values(self, layers: list[Layer], passes: int) -> tuple[Tensor, Tensor]:
-        """The weights as matrices in a stack [L, …], and their singular values [L, K]."""
+        """The weights as a stack of matrices [L, …], and their largest singular values [L, K]."""
         stack = torch.stack([self._padded(_weight(layer).flatten(1)) for layer in layers])
         u, v = self._iterated(stack.detach(), passes) if passes else self._held(len(layers))
-        # u and v are constants of the gradient (Miyato et al., 2018, section 2.2).
+        # The gradient treats u and v as constants (Miyato et al., 2018, section 2.2).
         return stack, (u * torch.bmm(stack, v)).sum(dim=1)
 
     def _divided(self, layers: list[Layer], stack: Tensor, sigma: Tensor) -> dict[Layer, Tensor]:
@@ -117,7 +117,7 @@ class Spectrum:
 
     @torch.no_grad()
     def _iterated(self, stack: Tensor, passes: int) -> tuple[Tensor, Tensor]:
-        """u [L, rows, K] and v [L, columns, K] after each of K ``passes``; the last are kept."""
+        """u [L, rows, K] and v [L, columns, K] after each of K ``passes``; keeps the last."""
         self._tie()
         count, us, vs = len(stack), [], []
         u = self.u[:count].unsqueeze(2)
@@ -131,7 +131,7 @@ class Spectrum:
         return torch.cat(us, dim=2), torch.cat(vs, dim=2)
 
     def _held(self, count: int) -> tuple[Tensor, Tensor]:
-        """u [L, rows, 1] and v [L, columns, 1] as they are."""
+        """The current u [L, rows, 1] and v [L, columns, 1]."""
         us, vs = self._stacked()
         return us[:count].unsqueeze(2), vs[:count].unsqueeze(2)
 
@@ -142,7 +142,7 @@ class Spectrum:
         return torch.stack(us), torch.stack(vs)
 
     def _tie(self) -> None:
-        """Make the layers' vectors views of the stacks: they are not after a copy or a move."""
+        """Make the layers' vectors views into the stacks, again after a copy or a move."""
         norms = [_norm(layer) for layer in self.layers]
         if all(n._u._base is self.u and n._v._base is self.v for n in norms):
             return
@@ -164,7 +164,7 @@ class Spectrum:
 
 
 def _weight(layer: Layer) -> Tensor:
-    """The weight before it is normalized: the parameter."""
+    """The parameter, before it is normalized."""
     original: Tensor = _parametrization(layer).original
     return original
 
@@ -178,6 +178,6 @@ def _parametrization(layer: Layer) -> ParametrizationList:
 
 
 def _scaled(y: Tensor, ratio: Tensor, bias: Tensor | None) -> Tensor:
-    """``y`` · ``ratio`` + ``bias``, in the precision of ``y``: the ratio is close to 1."""
+    """``y`` · ``ratio`` + ``bias`` in the precision of ``y``: enough for a ratio close to 1."""
     ratio = ratio.to(y.dtype)
     return y * ratio if bias is None else torch.addcmul(bias.to(y.dtype), y, ratio)

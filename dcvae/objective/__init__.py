@@ -1,1 +1,1 @@
-"""The paper's loss terms, one module each; every one is a mean per image."""
+"""The paper's loss terms, one module each; every term is a mean per image."""

@@ -1,8 +1,8 @@
 """Differentiable augmentation of everything that D sees (Zhao et al., 2020, "DiffAugment").
 
-With few images D soon knows them by heart. If D sees T(x) of real images and T(f(z)) of fakes, it
-cannot, and because T is differentiable, encoder and decoder learn through it without taking it
-over. An image and its reconstruction are augmented alike wherever they are compared.
+With few images, D soon memorises them. It cannot if it sees T(x) of real images and T(f(z)) of
+fakes; and because T is differentiable, encoder and decoder learn through it without producing
+augmented images. An image and its reconstruction are augmented alike wherever they are compared.
 """
 
 import torch
@@ -10,24 +10,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 DRAWS = 7
-"""Random numbers that the augmentation of an image takes."""
+"""How many random numbers the augmentation of one image takes."""
 SHIFT = 1 / 8
-"""The farthest shift, as a share of the side."""
+"""The largest shift, as a share of the image's side."""
 CUT = 1 / 2
-"""The side of the square that is cut out, as a share of the side."""
+"""Side of the square that is cut out, as a share of the image's side."""
 
 
 def augment(images: Tensor, draws: Tensor) -> Tensor:
     """T(x): colour, shift and cut-out of images [N, C, H, W] in [-1, 1]; the same shape and dtype.
 
     ``draws`` is [N, DRAWS], uniform in [0, 1): brightness, saturation, contrast, shift down and
-    right, the place of the cut-out. What comes in from outside, and what is cut out, is 0.
+    right, place of the cut-out. Pixels shifted in from outside, or cut out, are 0.
     """
     return _cut(_shift(_colour(images, draws[:, :3]), draws[:, 3:5]), draws[:, 5:7])
 
 
 def _colour(x: Tensor, draws: Tensor) -> Tensor:
-    """x + b, b in ±½; around each pixel's grey by 0 to 2; around the image's mean by ½ to 1½."""
+    """Brightness b in ±½, saturation 0 to 2 around grey, contrast ½ to 1½ around the mean."""
     brightness, saturation, contrast = draws.to(x.dtype).view(-1, 3, 1, 1, 1).unbind(1)
     x = x + (brightness - 0.5)
     grey = x.mean(dim=1, keepdim=True)
@@ -37,7 +37,7 @@ def _colour(x: Tensor, draws: Tensor) -> Tensor:
 
 
 def _shift(x: Tensor, draws: Tensor) -> Tensor:
-    """Up to ``SHIFT`` of the side in whole pixels."""
+    """Shift by up to ``SHIFT`` of the side, in whole pixels."""
     most = round(SHIFT * x.shape[-1])
     by = (draws * (2 * most + 1)).long()  # 0 to 2·most
     number = torch.arange(len(x), device=x.device).view(-1, 1, 1)
@@ -50,7 +50,7 @@ def _shift(x: Tensor, draws: Tensor) -> Tensor:
 
 
 def _cut(x: Tensor, draws: Tensor) -> Tensor:
-    """A square of ``CUT`` of the side around a pixel becomes 0, as far as it lies inside."""
+    """Zero a square, ``CUT`` of the side wide, around a random pixel."""
     size = x.shape[-1]
     half = CUT * size / 2
     centre = (draws * size).floor().view(-1, 2, 1) + 0.5

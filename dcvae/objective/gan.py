@@ -1,7 +1,7 @@
 """L_GAN (Eq. 4): real images against two kinds of fakes, reconstructions and prior samples.
 
-The two kinds share the weight of the fakes, half each. Scores are [N], positive means real.
-Losses are to be minimised.
+The two kinds of fakes have half the weight each. Scores are [N], positive means real. All losses
+are to be minimised.
 """
 
 import torch
@@ -27,17 +27,17 @@ def wasserstein_discriminator(
 
 
 def generator(reconstruction: Tensor, sample: Tensor) -> Tensor:
-    """Eq. 4 for encoder and decoder, in the form that both losses above share: scalar."""
+    """Eq. 4 for encoder and decoder, the same for both losses above: scalar."""
     return -0.5 * reconstruction.mean() - 0.5 * sample.mean()
 
 
 def mixtures(
     real: Tensor, reconstruction: Tensor, sample: Tensor, epsilon: Tensor, first: int
 ) -> Tensor:
-    """Points between real images and fakes, where the gradient of D is held to length 1.
+    """Points between real images and fakes, where the gradient of D should have norm 1.
 
-    Images are [N, C, H, W], ``epsilon`` is [N] in [0, 1]. Of the global batch, in which the first
-    row here has number ``first``, even images are mixed with reconstructions and odd ones with
+    Images are [N, C, H, W], ``epsilon`` is [N] in [0, 1], ``first`` is the index of the first image
+    in the global batch. Images of even index are mixed with reconstructions, the others with
     samples. Fakes may be of lower precision. Returns a leaf that requires grad.
     """
     number = torch.arange(first, first + len(real), device=real.device)

@@ -1,4 +1,4 @@
-"""L_instance (Eq. 6): every reconstruction must be recognisable as its own input."""
+"""L_instance (Eq. 6): every reconstruction must be recognisable as that of its own input."""
 
 import torch
 import torch.nn.functional as F
@@ -27,5 +27,5 @@ def info_nce(logits: Tensor) -> Tensor:
 
 
 def instance_accuracy(logits: Tensor) -> Tensor:
-    """Share of images, 0 to 1, whose own key scores above every negative; scalar."""
+    """Share of images, 0 to 1, whose own key scores higher than every negative; scalar."""
     return (logits.argmax(dim=1) == 0).float().mean()

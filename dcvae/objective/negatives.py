@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 
 class NegativeQueue(nn.Module):
-    """A ring of the last ``size`` keys, equal on every rank because every rank pushes all keys.
+    """A ring of the last ``size`` keys, the same on every rank because every rank pushes all keys.
 
-    Slots that no key has filled yet are never given out.
+    Slots that are still empty are never returned.
     """
 
     def __init__(self, size: int, embedding_dim: int) -> None:
@@ -16,22 +16,22 @@ class NegativeQueue(nn.Module):
         self.register_buffer("pushed", torch.zeros((), dtype=torch.long))
         self.keys: Tensor
         self.pushed: Tensor
-        self._pushed = 0  # Host copy of `pushed`: slicing must not wait for the device.
+        self._pushed = 0  # `pushed` on the host, so that slicing does not wait for the device.
 
     @property
     def size(self) -> int:
-        """The most keys that it holds."""
+        """How many keys fit in."""
         return len(self.keys)
 
     def valid(self) -> Tensor:
-        """The keys pushed so far, at most ``size``: [K, embedding_dim], in no special order."""
+        """The keys held, [K, embedding_dim] with K ≤ ``size``, in no particular order."""
         return self.keys[: min(self._pushed, len(self.keys))]
 
     @torch.no_grad()
     def push(self, all_keys: Tensor) -> None:
-        """Store the keys [M, embedding_dim] of all ranks, in rank order, over the oldest ones.
+        """Replace the oldest keys by those of all ranks, [M, embedding_dim] in rank order.
 
-        Any M will do: a batch wraps round the end, and of more than ``size`` keys the last stay.
+        M may be any number: a batch wraps around, and of more than ``size`` keys the last stay.
         """
         size = len(self.keys)
         kept = all_keys.detach()[-size:].to(self.keys.dtype)
@@ -41,7 +41,7 @@ class NegativeQueue(nn.Module):
         self._set_pushed(self._pushed + len(all_keys))
 
     def clear(self) -> None:
-        """Forget every key: the layer they came from has changed."""
+        """Forget all keys, because the layer they came from has changed."""
         self.keys.zero_()
         self._set_pushed(0)
 

@@ -1,4 +1,4 @@
-"""Registering: upload, claim a number, and let the gate decide about the champion."""
+"""Registering: upload, take a number, and let the gate decide about the champion."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from dcvae.registry.catalogues import Catalogue
 from dcvae.registry.champion import Event, State, decide, read_state
 from dcvae.registry.publication import publish
 from dcvae.registry.resolve import resolve
-from dcvae.registry.versions import CARD, Version, claim, find, open_model, read_version
+from dcvae.registry.versions import CARD, Version, add_version, find, open_model, read_version
 from dcvae.snapshot import CONFIG, WEIGHTS, describe_snapshot
 from dcvae.storage import Storage, join, open_storage, timestamp
 from dcvae.version import __version__
@@ -100,7 +100,7 @@ def register(
         version, seen = find(model, draft.digest)
         if version is None:
             _upload(model.child(*draft.folder.split("/")), file, config, measured, draft, name)
-            version = claim(model, draft, after=seen)
+            version = add_version(model, draft, after=seen)
     state = decide(model, lambda state: _gate(model, state, version, limits, data, aids))
     event = _decided(state, version, limits, data)
     assert event is not None, "decide() wrote the event or found it"

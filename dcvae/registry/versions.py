@@ -94,7 +94,7 @@ def find(model: Storage, digest: str) -> tuple[Version | None, int]:
     return None, max(taken, default=0)
 
 
-def claim(model: Storage, draft: Version, after: int) -> Version:
+def add_version(model: Storage, draft: Version, after: int) -> Version:
     """Writes ``draft`` under the next free number, or returns the version with its content.
 
     Every number from ``after`` on is tried in turn, and whoever finds one taken looks at who took

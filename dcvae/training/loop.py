@@ -53,7 +53,7 @@ def train(config: Config, data: str, out: str) -> None:
     engines.prepare(device)
     config.check_ranks(ranks.world_size())
     folder = RunFolder(open_storage(out), config, data)
-    folder.claim()
+    folder.begin()
     with Training(config, folder, device) as training:
         try:
             training.run()

@@ -1,6 +1,6 @@
-"""The three updates of a training step (Eqs. 5 and 9): what each minimises, and by which weights.
+"""The three updates of a training step (Eqs. 5 and 9): what each minimises, over which weights.
 
-The four methods of Table 1 are made of the same three:
+The four methods of Table 1 are combinations of them:
 
 =================  =============  ==========================  ===========
 method             discriminator  generator                   contrastive
@@ -11,8 +11,8 @@ vae_contrastive                                               Eq. 6 + KL
 dcvae              Eq. 4          Eq. 4 + KL                  Eq. 6 + KL
 =================  =============  ==========================  ===========
 
-An update is a function of (networks, images, noise) that returns a loss with its terms. It knows
-nothing of optimizers, precision or ranks. Every term is a mean per image, and ranks have equal
+An update is a function of (networks, images, noise) that returns a loss and its terms. It knows
+nothing of optimizers, precision or ranks. Every term is a mean per image and all ranks have equal
 shares, so the mean of the ranks' gradients is the gradient of the global batch.
 """
 

@@ -19,8 +19,8 @@ from dcvae.updates.networks import Networks
 class ContrastiveUpdate:
     """min_{θ,φ,D} of Eq. 6 with the KL: all three networks work together.
 
-    With the query q = D_l(x̂) of image j and its key k = D̄_l(x), D̄ the momentum copy of D, and h
-    the cosine similarity over the temperature, in each contrasted layer l, of equal weights:
+    In each contrasted layer l, with equal weights: let q = D_l(x̂) be the query of an image,
+    k = D̄_l(x) its key, D̄ the momentum copy of D, and h the cosine similarity over the temperature:
 
     E[−log exp h(q, k) / (exp h(q, k) + Σ_i exp h(q, n_i))] + β · KL[q_φ(z|x) ‖ N(0, I)]
 
@@ -29,13 +29,13 @@ class ContrastiveUpdate:
 
     objective: ObjectiveConfig
     autoencoder: Forward | None = None
-    """How the autoencoder is called for the backward pass; none: as itself."""
+    """What calls the autoencoder for the backward pass, such as an engine; None: itself."""
     dual_encoder: Forward | None = None
-    """How D is called for the backward pass; none: as itself."""
+    """What calls D for the backward pass; None: itself."""
     name: ClassVar[str] = "contrastive"
 
     def __call__(self, networks: Networks, images: Tensor, noise: Noise) -> Loss:
-        """As in :class:`Update`; returns the keys of ``images`` too."""
+        """As in :class:`Update`; also returns the keys of ``images``."""
         head = (*networks.at, "embed", noise.patch)
         made: Generated = (self.autoencoder or networks.autoencoder)(images, noise.posterior)
         with torch.no_grad():

@@ -23,13 +23,13 @@ class DiscriminatorUpdate:
     - ``wgan_gp``: ½ E[D(x̂)] + ½ E[D(x̃)] − E[D(x)] + drift · E[D(x)²]
       + λ · E[(‖∇D(m)‖₂ − 1)²], m between real images and fakes
 
-    D sees all of them augmented where ``objective.augment`` says so, an image and its
-    reconstruction alike. The fakes carry no gradient: only D is trained.
+    If ``objective.augment`` is set, D sees all of them augmented, an image and its reconstruction
+    alike. The fakes carry no gradient: only D is trained.
     """
 
     objective: ObjectiveConfig
     dual_encoder: Forward | None = None
-    """How D is called for the backward pass; none: as itself."""
+    """What calls D for the backward pass, such as an engine; None: itself."""
     name: ClassVar[str] = "discriminator"
 
     def __call__(self, networks: Networks, images: Tensor, noise: Noise) -> Loss:
@@ -37,21 +37,21 @@ class DiscriminatorUpdate:
         dual_encoder, at = networks.discriminator, networks.at
         with torch.no_grad():
             made = networks.autoencoder(images, noise.posterior, noise.prior)
-            parts = [
+            sets = [
                 noise.seen(images),
                 noise.seen_samples(made.sample),
                 noise.seen(made.reconstruction),
             ]
         forward = self.dual_encoder or dual_encoder
-        real, sample, reconstruction = map(at_least_float32, forward(parts, *at, "score"))
+        real, sample, reconstruction = map(at_least_float32, forward(sets, *at, "score"))
         if self.objective.gan_loss == "hinge":
             loss = gan.hinge_discriminator(real, reconstruction, sample)
             return Loss(loss, {"gan_discriminator": loss})
         loss = gan.wasserstein_discriminator(real, reconstruction, sample, self.objective.drift)
         assert noise.mixtures is not None
-        seen, seen_sample, seen_reconstruction = parts
+        seen, seen_sample, seen_reconstruction = sets
         mixture = gan.mixtures(seen, seen_reconstruction, seen_sample, noise.mixtures, noise.first)
-        # Not through an engine, whose hooks would take the inner gradient for the outer one.
+        # Not through an engine, whose hooks would mistake the inner gradient for the outer one.
         (mixed,) = dual_encoder([mixture], *at, "score")
         penalty = gan.gradient_penalty(mixture, at_least_float32(mixed))
         return Loss(

@@ -1,4 +1,4 @@
-"""The generator's update: encoder and decoder learn to deceive D, or to rebuild their input."""
+"""The generator's update: encoder and decoder learn to fool D, or to rebuild their input."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +27,7 @@ class GeneratorUpdate:
 
     objective: ObjectiveConfig
     autoencoder: Forward | None = None
-    """How the autoencoder is called for the backward pass; none: as itself."""
+    """What calls the autoencoder for the backward pass, such as an engine; None: itself."""
     name: ClassVar[str] = "generator"
 
     def __call__(self, networks: Networks, images: Tensor, noise: Noise) -> Loss:
@@ -42,8 +42,8 @@ class GeneratorUpdate:
             terms |= [rebuilt]
         if self.objective.adversarial:
             assert made.sample is not None
-            parts = [noise.seen_samples(made.sample), noise.seen(made.reconstruction)]
-            scores = networks.discriminator(parts, *networks.at, "score")
+            sets = [noise.seen_samples(made.sample), noise.seen(made.reconstruction)]
+            scores = networks.discriminator(sets, *networks.at, "score")
             sample, reconstruction = map(at_least_float32, scores)
             terms["gan_generator"] = gan.generator(reconstruction, sample)
             loss = loss + self.objective.gan_weight * terms["gan_generator"]

@@ -1,4 +1,4 @@
-"""What goes into an update beside networks and images, and what comes out."""
+"""What goes into an update besides networks and images, and what comes out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from dcvae.objective.augmentation import augment
 from dcvae.updates.networks import Networks
 
 Terms = dict[str, Tensor]
-"""Scalars by name, before their weights."""
+"""Scalars by name, before they are weighted."""
 Forward = Callable[..., Any]
-"""How a network is called for a backward pass: as itself, or through an engine around it."""
+"""Calls a network for a backward pass: the network itself, or an engine around it."""
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,25 @@ class Noise:
     posterior: Tensor
     """ε of z = μ + σ·ε, [N, latent_dim], standard normal."""
     prior: Tensor | None = None
-    """Latents of samples, [M, latent_dim], standard normal; where Eq. 4 needs them."""
+    """Latents of the M samples, [M, latent_dim], standard normal; if Eq. 4 needs them."""
     mixtures: Tensor | None = None
-    """Places between real images and fakes, [N] in [0, 1]; where the gradient is penalised."""
+    """Positions between real images and fakes, [N] in [0, 1]; for the gradient penalty."""
     first: int = 0
-    """Number in the global batch of the first of the N images."""
+    """Index of the first of the N images in the global batch."""
     augmentation: Tensor | None = None
-    """What the N images and their reconstructions are augmented by, [N, DRAWS] in [0, 1); none:
-    they are not."""
+    """Draws for augmenting the N images and their reconstructions, [N, DRAWS] in [0, 1); None: no
+    augmentation."""
     prior_augmentation: Tensor | None = None
     """The same for the M samples, [M, DRAWS]."""
     patch: tuple[int, int] | None = None
-    """Row and column of the local patch (4.1), equal for all images; none: no local patch."""
+    """Row and column of the local patch (4.1), the same for all images; None: no local patch."""
 
     def seen(self, images: Tensor) -> Tensor:
-        """The N images, or their reconstructions, as D sees them."""
+        """The N images, or their reconstructions, as shown to D."""
         return images if self.augmentation is None else augment(images, self.augmentation)
 
     def seen_samples(self, samples: Tensor) -> Tensor:
-        """The M samples as D sees them."""
+        """The M samples as shown to D."""
         if self.prior_augmentation is None:
             return samples
         return augment(samples, self.prior_augmentation)
@@ -53,7 +53,7 @@ class Loss:
     value: Tensor
     """Scalar, with gradient: the weighted sum of the terms."""
     terms: Terms
-    """Its terms before their weights, and what else is worth knowing, such as accuracies."""
+    """Its terms before they are weighted, and other values worth logging, such as accuracies."""
     keys: dict[str, Tensor] = field(default_factory=dict)
     """Keys of these images by contrasted layer, [N, E] each, for the queues of negatives."""
 
@@ -66,7 +66,7 @@ class Update(Protocol):
         """``discriminator``, ``generator`` or ``contrastive``."""
 
     def __call__(self, networks: Networks, images: Tensor, noise: Noise) -> Loss:
-        """The loss on ``images`` [N, C, r, r] in [-1, 1], mirrored and faded, and ``noise``."""
+        """The loss on ``images`` [N, C, r, r] in [-1, 1], already mirrored and faded."""
 
     def trains(self, networks: Networks) -> dict[str, set[str]]:
-        """The parts that the loss is minimised by: network → parts at work."""
+        """The parts at work that the update changes, by network."""

@@ -1,4 +1,4 @@
-"""Everything that learns or remembers in a run: the networks, their averages and the negatives."""
+"""All state of a training: the networks, their averages and the negatives."""
 
 import copy
 from typing import Any, TypeVar, cast
@@ -18,8 +18,8 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 class Networks(nn.Module):
     """The autoencoder, its average, the dual encoder, its momentum copy and the negative queues.
 
-    Built from ``config.training.seed`` alone, so that all ranks start equal, and as much as the
-    method needs: ``vae`` has no dual encoder; only the contrastive methods have keys and queues.
+    Initialized from ``config.training.seed`` alone, so that all ranks start equal. Holds only what
+    the method needs: ``vae`` has no dual encoder; only contrastive methods have keys and queues.
     """
 
     def __init__(self, config: Config) -> None:
@@ -30,12 +30,12 @@ class Networks(nn.Module):
             torch.manual_seed(config.training.seed)
             self.autoencoder = DCVAE(config)
             self.dual_encoder = build_dual_encoder(config.model) if objective.uses_d else None
-            """D; none for ``vae``."""
+            """D; None for ``vae``."""
         recompute_from(self, config.training.checkpoint_activations_from)
         self.averaged = _frozen_copy(self.autoencoder).eval()
-        """ᾱ: the moving average of encoder and decoder, which snapshots hold."""
+        """ᾱ: the moving average of encoder and decoder, which is what snapshots hold."""
         self.key_encoder = _frozen_copy(self.discriminator) if objective.contrastive else None
-        """The momentum copy of D that makes keys (He et al., 2020); none without Eq. 6."""
+        """The momentum copy of D that makes keys (He et al., 2020); None without Eq. 6."""
         self.queues = nn.ModuleDict()
         if objective.contrastive:
             dims = {"low": config.model.embedding_dim, "high": config.model.embedding_dim}
@@ -47,13 +47,13 @@ class Networks(nn.Module):
 
     @property
     def discriminator(self) -> DualEncoder:
-        """D, for methods that have it."""
+        """D, for the methods that have it."""
         assert self.dual_encoder is not None, f"{self.config.objective.method} has no D"
         return self.dual_encoder
 
     @property
     def at(self) -> tuple[int, float]:
-        """The resolution at work (pixels) and the weight of its newest layers (0 to 1)."""
+        """The current resolution (pixels) and the weight of its newest layers (0 to 1)."""
         return self.autoencoder.resolution, self.autoencoder.fade
 
     @property
@@ -63,7 +63,7 @@ class Networks(nn.Module):
         return {name: network for name, network in found.items() if network is not None}
 
     def keys_of(self, *inputs: Any) -> Any:
-        """What the momentum copy of D makes of its ``inputs``; as D is called."""
+        """Call the momentum copy of D like D itself."""
         assert self.key_encoder is not None, "keys are for the contrastive methods"
         return self.key_encoder(*inputs)
 
@@ -73,18 +73,18 @@ class Networks(nn.Module):
 
     @property
     def full(self) -> bool:
-        """Whether every queue has all the negatives that it has room for."""
+        """Whether every queue of negatives is full."""
         return all(len(self.negatives(name)) == self._queue(name).size for name in self.queues)
 
     def push(self, layer: str, all_keys: Tensor) -> None:
-        """Remember the keys of all ranks' images, [M, E] in rank order, as negatives."""
+        """Add the keys of all ranks' images, [M, E] in rank order, to the negatives."""
         self._queue(layer).push(all_keys)
 
     def _queue(self, layer: str) -> NegativeQueue:
         return cast(NegativeQueue, self.queues[layer])
 
     def grow_to(self, resolution: int, fade: float) -> None:
-        """Set the resolution at work; the keys of another resolution are forgotten."""
+        """Set the current resolution; a new one empties the queues of negatives."""
         if resolution != self.autoencoder.resolution:
             for layer in self.queues:
                 self._queue(layer).clear()
@@ -93,9 +93,9 @@ class Networks(nn.Module):
 
     @torch.no_grad()
     def update_average(self, images: int, shown: int) -> None:
-        """ᾱ ← d·ᾱ + (1 − d)·α after a step on ``images``, with which ``shown`` have been shown.
+        """ᾱ ← d·ᾱ + (1 − d)·α after a step on ``images``; ``shown`` counts all so far.
 
-        d is ``average_decay``, or what ``average_half_life`` makes of it.
+        d is ``average_decay``, or follows from ``average_half_life`` if that is set.
         Buffers (batch statistics, spectral norms) are the live ones, as in the released code.
         """
         training = self.config.training
@@ -115,7 +115,7 @@ class Networks(nn.Module):
 
     @torch.no_grad()
     def non_finite(self) -> str | None:
-        """Name of a weight or statistic that is NaN or infinite; none if all are finite."""
+        """Name of a weight or statistic that is NaN or infinite; None if all are finite."""
         floats = {n: t for n, t in self.state_dict().items() if t.is_floating_point()}
         largest = torch.stack(
             [norm.float() for norm in torch._foreach_norm(list(floats.values()), float("inf"))]

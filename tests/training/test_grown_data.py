@@ -40,7 +40,7 @@ def train_here(data: str, out: str, stop: bool) -> bool:
 
     config = configure("smoke", SETTINGS)
     folder = RunFolder(open_storage(out), config, data)
-    folder.claim()
+    folder.begin()
     with Training(config, folder, torch.device("cpu")) as training:
         training.stop_asked = stop
         try:

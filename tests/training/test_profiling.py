@@ -25,7 +25,7 @@ def train_here(settings: list[str], data: str, out: str) -> float:
 
     config = configure("smoke", settings)
     folder = RunFolder(open_storage(out), config, data)
-    folder.claim()
+    folder.begin()
     began = time.monotonic()
     try:
         with Training(config, folder, torch.device("cpu")) as training:

@@ -35,7 +35,7 @@ def train_to_the_end(data: str, out: str) -> None:
     from dcvae.training.loop import Training
 
     folder = RunFolder(open_storage(out), CONFIG, data)
-    folder.claim()
+    folder.begin()
     with Training(CONFIG, folder, torch.device("cpu")) as training:
         training.run()
 
