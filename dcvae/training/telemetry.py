@@ -28,6 +28,7 @@ DATA_WAIT_SECONDS = Counter("dcvae_data_wait_seconds", "Time spent waiting for i
 RESOLUTION = Gauge("dcvae_resolution_pixels", "Side of the images at work.")
 FADE = Gauge("dcvae_fade_ratio", "Weight of the newest resolution.")
 SECONDS_LEFT = Gauge("dcvae_remaining_seconds", "Time to the end of the schedule, on rank 0.")
+SECONDS_LEFT.set(math.nan)  # not known before the first log, and never on other ranks
 CHECKPOINT_SECONDS = Gauge("dcvae_checkpoint_seconds", "Time the last checkpoint took.")
 CHECKPOINT_BYTES = Gauge("dcvae_checkpoint_bytes", "Size of the last checkpoint.")
 CHECKPOINT_TIME = Gauge("dcvae_checkpoint_timestamp_seconds", "When the last checkpoint was made.")

@@ -177,6 +177,7 @@ def test_every_query_has_data_while_a_pipeline_runs(tmp_path: Path, rules: Path)
                 time.sleep(1)
                 waiting = {query for query in waiting if not has_data(url, query)}
             assert not waiting, (tmp_path / "training.log").read_text()
+            assert has_data(url, "max(dcvae_remaining_seconds) > 0"), "known with the first loss"
             for query in queries:
                 assert has_data(url, query) == (WITHOUT_GPU not in query), "there is no GPU here"
             # Until its first step a training looks like one that stalls.

@@ -1,7 +1,9 @@
 """The catalogue in Kubeflow Model Registry, through its client."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,18 @@ def test_aliases_are_asked_of_the_server(bench: Bench, server: ModelRegistryServ
     assert resolve(f"{place}@staging") == resolve(f"{place}@2")
     with pytest.raises(UserError, match=r"has no version of .*/digits with the alias beta"):
         resolve(f"{place}@beta")
+
+
+def test_it_is_asked_from_where_a_loop_is_at_work_as_in_a_notebook(
+    bench: Bench, server: ModelRegistryServer
+) -> None:
+    async def cell() -> str:
+        registered(bench, "a")
+        return resolve(f"{bench.registry}/digits@champion")
+
+    with ThreadPoolExecutor(1) as notebook:  # this thread may have a browser's loop already
+        found = notebook.submit(asyncio.run, cell()).result()
+    assert found == resolve(f"{bench.registry}/digits@1")
 
 
 def test_what_was_interrupted_is_completed(bench: Bench, server: ModelRegistryServer) -> None:

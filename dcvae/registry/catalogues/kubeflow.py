@@ -6,7 +6,8 @@ model, changed by one request. Any other property that is a number serves as an 
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,7 +166,7 @@ class KubeflowCatalogue(Catalogue):
             return await question
 
         try:
-            return asyncio.run(answer())
+            return _awaited(answer())
         except ApiException as error:
             raise UserError(
                 f"{self.title} at {self.address} refused ({error.status} {error.reason}); see "
@@ -175,6 +176,16 @@ class KubeflowCatalogue(Catalogue):
             raise UserError(
                 f"{self.title} at {self.address} cannot be reached ({error}); see {ADDRESS}"
             ) from error
+
+
+def _awaited(answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """What ``answer`` returns, also where this thread has a loop at work, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(answer)
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, answer).result()
 
 
 def _token() -> str | None:
