@@ -1,9 +1,14 @@
 """The disk under the embedded server, which says no more than "internal error" when it is full."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from dcvae.environment import EMBEDDED_S3
+from dcvae.errors import UserError
 
 _LEFT = 0.02  # of the disk: below about one hundredth, the server takes no more
 _LEFT_BYTES = 64 << 20
@@ -12,10 +17,32 @@ _LEFT_BYTES = 64 << 20
 def full_disk(code: str) -> str | None:
     """The folder whose disk is full, if that is what ``code``, an answer of S3, is about."""
     folder = os.environ.get(EMBEDDED_S3)
-    if code != "InternalError" or not folder:
-        return None
+    return folder if code == "InternalError" and folder and is_full(folder) else None
+
+
+def is_full(folder: str | Path) -> bool:
+    """Whether the disk under ``folder`` has less left than the server needs to take anything."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:
-        return None
-    return folder if disk.free < max(_LEFT * disk.total, _LEFT_BYTES) else None
+        return False
+    return disk.free < max(_LEFT * disk.total, _LEFT_BYTES)
+
+
+def full(folder: Path) -> UserError:
+    """What is said where the server can do nothing for want of space."""
+    return UserError(
+        f"the disk under {folder} is full, where the embedded S3 server keeps its files: free some "
+        "space, and run the same command again"
+    )
+
+
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """Around what writes below ``folder``: a full disk is told as such."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise full(folder) from None

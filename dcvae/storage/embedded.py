@@ -28,11 +28,13 @@ from botocore.config import Config
 from dcvae.environment import EMBEDDED_S3, S3
 from dcvae.errors import UserError
 from dcvae.storage.certificate import write_certificate
+from dcvae.storage.disk import full, full_disk_told, is_full
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _READY_WITHIN = 30.0  # seconds; after a crash the server replays its log, measured up to 20 s
+_READY_WITHIN_ON_A_FULL_DISK = 8.0  # seconds; there it would try for ever
 _GRPC = 10_000  # each service's gRPC port is its HTTP port plus this
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
 _TALKING = ("master", "volume", "filer", "s3", "admin", "worker", "client")
@@ -79,6 +81,8 @@ class EmbeddedS3:
         except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
             return
         except (boto.ClientError, boto.BotoCoreError) as error:
+            if self.directory is not None and is_full(self.directory):
+                raise full(self.directory) from error
             raise UserError(f"cannot create the bucket {name}: {error}") from error
 
     def _client(self) -> "S3Client":
@@ -117,12 +121,14 @@ def embedded_s3(directory: Path) -> Iterator[EmbeddedS3]:
     The directory keeps the buckets from run to run; ports and credentials are new each time.
 
     Raises:
-        UserError: the server's program is missing, ``directory`` is in use by another server, or
-            the server does not become ready.
+        UserError: the server's program is missing, ``directory`` is in use by another server, its
+            disk is full, or the server does not become ready.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    with full_disk_told(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     with _exclusive(directory):
-        server, process, ports = _start(directory)
+        with full_disk_told(directory):
+            server, process, ports = _start(directory)
         try:
             yield server
         finally:
@@ -148,13 +154,19 @@ def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list
         server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", directory=directory)
         process = _launch(directory, server, ports, log)
         server.pid = process.pid
-        deadline = time.monotonic() + _READY_WITHIN
+        patience = _READY_WITHIN_ON_A_FULL_DISK if is_full(directory) else _READY_WITHIN
+        deadline = time.monotonic() + patience
         while process.poll() is None and time.monotonic() < deadline:
             if server._writable():
                 return server, process, ports
             time.sleep(0.1)
+        ended = process.poll() is not None
         _stop(process)
         _remove_sockets(ports)
+        if not ended:
+            break
+    if is_full(directory):
+        raise full(directory)
     tail = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
     raise UserError(f"the embedded S3 server on {directory} did not start: {tail}")
 
