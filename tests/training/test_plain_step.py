@@ -14,6 +14,11 @@ from dcvae.updates import Networks
 from tests.training.plain_engine import plain_engines
 
 BATCH = 4
+EXACT = 2e-13
+"""What float64 may differ by where sums are made in another order."""
+OF_NO_EFFECT = "cell3.c2.bias"
+"""Batch norm takes this bias out again: its gradient is rounding, which Adam divides by its own
+size. It moves by that, and the mean that batch norm keeps moves with it."""
 
 
 def networks(settings: list[str]) -> Networks:
@@ -39,12 +44,13 @@ def test_three_iterations_agree_in_every_loss_gradient_and_weight() -> None:
         plain_step(batches)
         for name, values in plain_step.losses.items():
             found = [float(value) for value in fast_step.terms[name]]
-            assert found == pytest.approx(values, rel=1e-9), name
+            assert found == pytest.approx(values, rel=EXACT), name
         # Without momentum, the first moment is the gradient of the last update.
         gradients = {name: s["exp_avg"] for name, s in moments(fast, engines).items()}
         for name, s in moments(plain, plain_step.optimizers).items():
             expected = s["exp_avg"]
-            close(gradients[name], expected, 1e-8 * float(expected.abs().max()) + 1e-12, name)
+            size = 1.0 if name.endswith(OF_NO_EFFECT) else float(expected.abs().max())
+            close(gradients[name], expected, EXACT * size, name)
     found, expected = fast.state_dict(), plain.state_dict()
     assert found.keys() == expected.keys()
     moved = {name for name, value in found.items() if not torch.equal(value, start[name])}
@@ -52,7 +58,8 @@ def test_three_iterations_agree_in_every_loss_gradient_and_weight() -> None:
         "autoencoder", "averaged", "dual_encoder", "key_encoder", "queues"
     }  # fmt: skip
     for name, value in expected.items():
-        close(found[name], value, 2e-9, name)
+        without = name.endswith((OF_NO_EFFECT, "norm.running_mean"))
+        close(found[name], value, 2e-9 if without else EXACT, name)
 
 
 def moments(networks: Networks, optimizers: dict[str, Any]) -> dict[str, dict[str, Tensor]]:

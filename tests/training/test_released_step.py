@@ -25,7 +25,11 @@ from dcvae.updates import Networks
 from tests.training.plain_engine import plain_engines
 
 RELEASED: dict[str, Any] = json.loads(Path(__file__).with_name("released_step.json").read_text())
-EXACT = 1e-9
+EXACT = 2e-13
+"""What float64 may differ by where sums are made in another order."""
+OF_NO_EFFECT = {"cell3.c2.bias": 1e-9}
+"""Batch norm takes this bias out again, so that its gradient is rounding, whatever made it; Adam
+divides that by its own size, and after some steps the bias itself differs by 1e-10."""
 BATCH, STEPS, QUEUE = 4, 11, 32
 SETTINGS = [
     "model.decoder_width=16",
@@ -167,15 +171,17 @@ def test_every_weight_after_the_last_step(
     for name, *expected in RELEASED["after"][network]:
         found = our_name(network, name)
         if found is not None:
-            assert sums(ours[found]) == pytest.approx(expected, rel=EXACT, abs=EXACT), name
+            near = OF_NO_EFFECT.get(name, EXACT)
+            assert sums(ours[found]) == pytest.approx(expected, rel=near, abs=near), name
 
 
 def test_the_averaged_decoder(trained: tuple[Networks, dict[str, list[float]]]) -> None:
     ours = dict(trained[0].averaged.decoder.named_parameters())
     names = [name for name, *_ in RELEASED["parameters"]["decoder"]]
     for name, expected in zip(names, RELEASED["averaged_decoder"], strict=True):
-        found = our_name("decoder", name)
-        assert sums(ours[str(found)]) == pytest.approx(expected, rel=EXACT, abs=EXACT), name
+        near = OF_NO_EFFECT.get(name, EXACT)
+        found = sums(ours[str(our_name("decoder", name))])
+        assert found == pytest.approx(expected, rel=near, abs=near), name
 
 
 def sums(x: Tensor) -> list[float]:
