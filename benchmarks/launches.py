@@ -128,7 +128,6 @@ def iteration(preset: str, settings: list[str]) -> Counter:
     for layer in networks.queues:
         queue: Any = networks.queues[layer]
         queue.push(torch.empty(queue.keys.shape, device=DEVICE))
-    adversarial = config.objective.adversarial
     size, sides = phase.batch_size, (config.model.channels, phase.resolution, phase.resolution)
     rows = Rows(config.training.seed, 0, size, 0, size)
     flips = rows.uniform("mirror") if config.training.mirror else None
@@ -137,13 +136,12 @@ def iteration(preset: str, settings: list[str]) -> Counter:
     def batch() -> list[MicroBatch]:
         return [MicroBatch(to_model(pictures, DEVICE, flips, 1.0), rows)]
 
-    count = config.training.discriminator_steps if adversarial else 1
-    step([batch() for _ in range(count)], 0)  # what is made once is made here
+    step([batch() for _ in range(config.batches_per_step)], 0)  # what is made once is made here
     for counts in (counter.kernels, counter.waits):
         counts.clear()
     counter.copies = 0
     with counter:
-        step([batch() for _ in range(count)], 0)
+        step([batch() for _ in range(config.batches_per_step)], 0)
     return counter
 
 

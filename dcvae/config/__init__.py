@@ -1,10 +1,10 @@
 """The typed configuration of a run: what it may contain, and what cannot be combined.
 
-A configuration is a preset plus settings (``section.key=value``), resolved once, saved beside the
+A configuration is a preset plus settings (``section.key=value``), resolved once, saved with the
 run and never changed afterwards. Unknown keys and impossible combinations are refused with one
-sentence. Each setting is a field with its description, its bounds and, where a resumed run may
-have another value, ``OPERATIONAL`` or, after a NaN, ``REMEDY``; docs/settings.md is written from
-them.
+sentence. Each setting is a field with its description and its bounds; ``OPERATIONAL`` marks those
+that a resumed run may change, ``REMEDY`` those that may change after a NaN. docs/settings.md is
+generated from them.
 """
 
 from dcvae.config.data import DataConfig

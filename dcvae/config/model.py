@@ -8,14 +8,14 @@ from dcvae.config.section import Resolution, Section
 
 AUTOGAN_RESOLUTION = 32
 STDDEV_GROUP = 4
-"""Images whose features are compared for Progressive GAN's minibatch standard deviation."""
+"""Images per group of Progressive GAN's minibatch standard deviation."""
 
 
 class ModelConfig(Section):
     """The networks: encoder, decoder and dual encoder."""
 
     backbone: Literal["progan", "autogan"] = "progan"
-    """Progressive GAN's networks, which grow, or AutoGAN's at 32 x 32 (paper 5.1)."""
+    """Progressive GAN's growing networks, or AutoGAN's at 32 x 32 (paper 5.1)."""
     resolution: Resolution = 32
     """Side of the finished images in pixels, a power of two."""
     channels: Literal[1, 3] = 3
@@ -25,7 +25,7 @@ class ModelConfig(Section):
     width_base: int = Field(default=8192, ge=1)
     """Progressive GAN: feature maps at resolution r are min(2·width_base / r, width_max)."""
     width_max: int = Field(default=512, ge=4)
-    """Progressive GAN: the most feature maps at any resolution."""
+    """Progressive GAN: the largest number of feature maps at any resolution."""
     decoder_width: int = Field(default=256, ge=4)
     """AutoGAN: feature maps of the decoder."""
     encoder_width: int = Field(default=128, ge=4)

@@ -1,6 +1,6 @@
-"""docs/settings.md, written from the fields themselves: ``python -m dcvae.config.reference FILE``.
+"""Writes docs/settings.md from the fields: ``python -m dcvae.config.reference FILE``.
 
-Without FILE it is printed.
+Without FILE, the page is printed.
 """
 
 import sys
@@ -20,7 +20,7 @@ from dcvae.environment import CLUSTER, DEVELOPERS, OURSELVES, USERS, VARIABLES
 _INTRODUCTION = """\
 # Settings
 
-Written by `make settings` from the code; a test holds it to it.
+Generated from the code by `make settings`; a test fails if it is out of date.
 
 A run's configuration is a preset (`dcvae presets` lists them) with settings changed by
 `--set section.key=value`. Values are JSON or plain text, such as `--set training.seed=1`,
@@ -28,15 +28,15 @@ A run's configuration is a preset (`dcvae presets` lists them) with settings cha
 are refused everywhere. The defaults are those of the code; a preset has values of its own, which
 `dcvae presets NAME` prints.
 
-A run that is resumed must have the same settings, except for those marked *on resume*: they do
-not decide the result, so they may be others each time. After a NaN has stopped it, it may also go
-on with other values of those marked *after a NaN*; its config.json keeps what was changed and when.
+A resumed run must have the same settings, except for those marked *on resume*: they do not affect
+the result, so they may change. A run that a NaN has stopped may also resume with other values of
+those marked *after a NaN*; its config.json records what was changed and when.
 """
 _SET_BY = {
     USERS: "Set them where dcvae runs.",
     CLUSTER: "The ConfigMap `dcvae-cluster` (k8s/base/config.yaml) sets them for the steps.",
-    OURSELVES: "dcvae sets them for processes that it starts. Leave them alone.",
-    DEVELOPERS: "For those who work on dcvae itself.",
+    OURSELVES: "dcvae sets them for the processes it starts. Leave them alone.",
+    DEVELOPERS: "For working on dcvae itself.",
 }
 _SIGNS: dict[Any, tuple[str, str]] = {
     Ge: ("≥", "ge"),
@@ -73,7 +73,7 @@ def _table(section: type[Section], prefix: str) -> Iterator[str]:
 
 
 def values(field: FieldInfo) -> str:
-    """What a field takes, in words: its kind and its bounds."""
+    """The values a field accepts, in words: type and bounds."""
     inner = get_args(field.annotation)
     if type(None) not in inner:
         return " ".join([_kind(field.annotation), *_bounds(field.metadata)])
@@ -114,7 +114,7 @@ def _shown(value: object) -> str:
 
 
 def refusals() -> dict[str, str]:
-    """Every rule over several settings: its name in the code, and its sentence."""
+    """Every rule that involves several settings: its name in the code, and its sentence."""
     sections: tuple[type[Section], ...] = (Config, *SECTIONS.values(), Phase)
     return {
         name: str(rule.func.__doc__)
@@ -132,8 +132,8 @@ def _refusals() -> Iterator[str]:
 def _environment() -> Iterator[str]:
     yield "## Environment variables\n"
     yield (
-        "Besides these, the usual AWS variables say where `s3://` is and who asks, and "
-        "`KF_PIPELINES_ENDPOINT` where Kubeflow Pipelines is.\n"
+        "Besides these, the usual AWS variables give the endpoint and credentials of `s3://`, and "
+        "`KF_PIPELINES_ENDPOINT` the address of Kubeflow Pipelines.\n"
     )
     for set_by, sentence in _SET_BY.items():
         yield f"{sentence}\n\n| variable | default | |\n| --- | --- | --- |"

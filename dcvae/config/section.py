@@ -1,4 +1,4 @@
-"""What every section of the configuration has in common, and what a field may say of itself."""
+"""The base of every section of the configuration, and the annotations of its fields."""
 
 from typing import Annotated, Final
 
@@ -9,9 +9,9 @@ MAX_RESOLUTION = 1024
 
 
 class Section(BaseModel):
-    """Immutable and strict: no unknown names, no value of another type, no NaN and no infinity.
+    """Immutable and strict: no unknown names, no values of other types, no NaN, no infinity.
 
-    The string below a field is its description, in errors and in docs/settings.md.
+    The string below a field is its description in docs/settings.md.
     """
 
     model_config = ConfigDict(
@@ -28,7 +28,7 @@ class Operational:
 
 
 OPERATIONAL: Final = Operational()
-"""Annotates a field that does not decide the result: it may be another when a run is resumed."""
+"""Annotates a field that does not affect the result, and so may change when a run is resumed."""
 
 
 class Remedy:
@@ -36,7 +36,7 @@ class Remedy:
 
 
 REMEDY: Final = Remedy()
-"""Annotates a field that may be changed to go on with a run that a NaN has broken."""
+"""Annotates a field that may be changed to resume a run that a NaN has broken."""
 
 
 def _power_of_two(value: int) -> int:

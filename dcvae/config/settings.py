@@ -18,7 +18,7 @@ SETTINGS: dict[str, FieldInfo] = {
 }
 """Every setting by its name ``section.key``."""
 REMEDIES = {name for name, field in SETTINGS.items() if REMEDY in field.metadata}
-"""Settings that may be changed to go on with a run that a NaN has broken."""
+"""Settings that may be changed to resume a run that a NaN has broken."""
 
 
 def parse_config(content: object) -> Config:
@@ -51,7 +51,7 @@ def apply_settings(config: Config, settings: Iterable[str]) -> Config:
 
 
 def _value(field: FieldInfo, text: str) -> object:
-    """``text`` as JSON where it is some, else as it stands; a text setting takes it literally."""
+    """``text`` parsed as JSON if it is JSON, else as it is; a text setting takes it literally."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError:

@@ -8,9 +8,9 @@ from dcvae.config.section import MIN_RESOLUTION, OPERATIONAL, REMEDY, Resolution
 
 MAX_SEED = 2**63 - 1
 Interval = Annotated[int, Field(ge=1), OPERATIONAL]
-"""Images between two times that something is written."""
+"""Images between two writes of something."""
 Decay = Annotated[float, Field(ge=0, lt=1)]
-"""What a running mean keeps of itself at each update."""
+"""The decay of a running mean at each update."""
 
 
 class Phase(Section):
@@ -21,7 +21,7 @@ class Phase(Section):
     images: int = Field(ge=0)
     """Images at full weight of this resolution."""
     fade_images: int = Field(default=0, ge=0)
-    """Images during which this resolution is faded in, before ``images``."""
+    """Images over which this resolution is faded in first."""
     batch_size: int = Field(ge=1)
     """Images per step, over all ranks."""
     learning_rate_factor: float = Field(default=1.0, gt=0)
@@ -44,7 +44,7 @@ class TrainingConfig(Section):
     phases: tuple[Phase, ...] = Field(min_length=1)
     """The schedule: what is trained at each resolution, in order of growth."""
     seed: Annotated[int, REMEDY] = Field(default=0, ge=0, le=MAX_SEED)
-    """Decides the initial weights, the order of the images and all noise."""
+    """Determines the initial weights, the order of the images and all noise."""
     learning_rate: Annotated[float, REMEDY] = Field(default=1e-3, gt=0)
     """Adam's step size α, for all networks; a phase may multiply it."""
     adam_betas: Annotated[tuple[Decay, Decay], REMEDY] = (0.0, 0.99)
@@ -52,49 +52,50 @@ class TrainingConfig(Section):
     adam_eps: Annotated[float, REMEDY] = Field(default=1e-8, gt=0)
     """Adam's ε."""
     discriminator_steps: int = Field(default=1, ge=1)
-    """Discriminator steps for each generator and contrastive step."""
+    """Discriminator updates per generator and contrastive update."""
     generator_batch_ratio: int = Field(default=1, ge=1)
-    """Prior samples in a generator step, as a multiple of the batch."""
+    """Prior samples in a generator update, as a multiple of the batch."""
     average_decay: Annotated[Decay, REMEDY] = 0.999
-    """Decay of the averaged weights, at each generator step."""
+    """Decay of the averaged weights at each generator update."""
     average_half_life: int | None = Field(default=None, ge=1)
-    """Images after which weights count half in the averaged ones, fewer early in a run; none:
+    """Half-life of weights in the average, in images; shorter early in a run; none:
     ``training.average_decay`` per step."""
     mirror: bool = False
-    """Flip half of the images left to right."""
+    """Flip half of the images left to right, at random."""
     precision: Annotated[Literal["float32", "tf32", "bfloat16"], REMEDY] = "float32"
-    """What convolutions and matrix products compute in, both; losses and weights stay in float32.
-    tf32 needs a GPU."""
+    """Precision of convolutions and matrix products; losses and weights stay in float32. tf32 needs
+    a GPU."""
     cuda_graphs: Annotated[bool, OPERATIONAL] = True
-    """On a GPU, launch an update as a whole once its shapes stand: the same numbers, sooner."""
+    """On a GPU, replay updates as CUDA graphs: the same numbers, faster."""
     accumulation: Annotated[int, OPERATIONAL] = Field(default=1, ge=1)
-    """Micro-batches whose gradients make one step."""
+    """Micro-batches whose gradients are accumulated for one update."""
     gradient_clipping: Annotated[float, REMEDY] = Field(default=0.0, ge=0)
-    """Norm that a gradient is scaled down to, for each network; 0: no clipping."""
+    """Largest gradient norm of each network; 0: no clipping."""
     zero_stage: Annotated[Literal[0, 1, 2], OPERATIONAL] = 0
-    """DeepSpeed's ZeRO: what ranks divide instead of each holding all of it; 0: nothing, 1: the
-    optimizer's moments, 2: the gradients too."""
+    """DeepSpeed's ZeRO stage: what is divided among ranks. 0: nothing, 1: the optimizer's moments,
+    2: the gradients too."""
     checkpoint_activations_from: Annotated[int | None, OPERATIONAL] = Field(
         default=None, ge=MIN_RESOLUTION
     )
-    """Progressive GAN: blocks of this resolution (pixels) and above keep only their input and are
-    computed again for the gradient: less memory, more time, the same numbers; none: no block."""
+    """Progressive GAN: blocks of this resolution (pixels) and above are computed again in the
+    backward pass: less memory, more time, the same numbers; none: no block."""
     log_images: Interval = 4_000
     """Images between two lines of progress and of metrics.jsonl."""
     sample_images: Interval = 100_000
     """Images between two pictures of samples and reconstructions."""
     checkpoint_images: Interval = 200_000
-    """Images between two checkpoints, from which a stopped run goes on."""
+    """Images between two checkpoints, from which a stopped run resumes."""
     keep_checkpoints: Annotated[int, OPERATIONAL] = Field(default=3, ge=1)
-    """How many of the latest checkpoints are kept, besides the one at the end of each phase."""
+    """How many of the latest checkpoints to keep, besides the one at the end of each phase."""
     snapshot_images: Interval = 1_000_000
-    """Images between two snapshots: averaged weights that can be loaded and evaluated."""
+    """Images between two snapshots, which are averaged weights to load and evaluate."""
     metrics_port: Annotated[int | None, OPERATIONAL] = Field(default=None, ge=0, le=65535)
-    """Prometheus port of a node's first rank, the next adds 1; 0: any free one; none: no server."""
+    """Prometheus port of a node's first rank; each next rank adds 1; 0: any free port; none: no
+    server."""
     log_communication: Annotated[bool, OPERATIONAL] = False
-    """Write what DeepSpeed's collectives cost into the run folder, with each checkpoint."""
+    """With each checkpoint, write what DeepSpeed's collectives cost into the run folder."""
     profile_flops: Annotated[bool, OPERATIONAL] = False
-    """Write what each phase's first step computes into the run folder, by DeepSpeed's profiler."""
+    """Profile each phase's first step with DeepSpeed's FLOPs profiler, into the run folder."""
 
     def rate_in(self, phase: Phase) -> float:
         """Adam's step size α in ``phase``."""

@@ -1,4 +1,4 @@
-"""The whole configuration of a run, and what in it cannot be combined."""
+"""The whole configuration of a run, and the combinations that it refuses."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ from dcvae.errors import UserError
 
 
 class Config(Section):
-    """Everything that decides what a training run computes."""
+    """Everything that determines what a training run computes."""
 
     preset: str = Field(min_length=1)
-    """The named configuration that this one began as."""
+    """The named configuration that this one started from."""
     model: ModelConfig
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig
@@ -78,7 +78,7 @@ class Config(Section):
         return self
 
     def check_ranks(self, world_size: int) -> None:
-        """Raise UserError when a phase's batch cannot be divided over ``world_size`` ranks."""
+        """Raise UserError if a phase's batch cannot be divided over ``world_size`` ranks."""
         accumulation = self.training.accumulation
         parts = world_size * accumulation
         common = math.gcd(*(phase.batch_size for phase in self.training.phases))
@@ -101,8 +101,13 @@ class Config(Section):
                     f"change the result; use {_alternatives(working or [1])}"
                 )
 
+    @property
+    def batches_per_step(self) -> int:
+        """Global batches of a step: one for each discriminator update, one if there is none."""
+        return self.training.discriminator_steps if self.objective.adversarial else 1
+
     def differences(self, before: "Config") -> dict[str, list[object]]:
-        """Settings that decide the result and differ from ``before``: name → [before, now]."""
+        """Settings that affect the result and differ from ``before``: name → [before, now]."""
         found: dict[str, list[object]] = {}
         old, new = before.model_dump(mode="json"), self.model_dump(mode="json")
         if old["preset"] != new["preset"]:
@@ -115,7 +120,7 @@ class Config(Section):
         return found
 
     def digest(self) -> str:
-        """Hex sha256 of what decides the result: not of intervals, workers or how ranks share."""
+        """Hex sha256 of the settings that affect the result, so not of intervals or workers."""
         content = self.model_dump(mode="json")
         for section in SECTIONS:
             for name, field in type(getattr(self, section)).model_fields.items():

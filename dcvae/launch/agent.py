@@ -1,4 +1,4 @@
-"""What runs on each node: torchrun's agent, which starts the ranks and says how they ended.
+"""What runs on each node: torchrun's agent, which starts the ranks and reports how they ended.
 
 ``python -m dcvae.launch.agent [torchrun's options] -m dcvae.training …``. On a laptop the options
 come from the launcher, in a TrainJob from the PET_ variables that Kubeflow Trainer sets.
@@ -19,14 +19,14 @@ from dcvae.processes import die_with_parent, parent_environment
 
 LAST_LINES = 30
 SHUTDOWN_SECONDS = 100
-"""What ranks have for their last checkpoint; below a pod's grace period (k8s/base/runtime.yaml)."""
+"""Time for a last checkpoint; shorter than a pod's grace period (k8s/base/runtime.yaml)."""
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main(arguments: list[str]) -> None:
     """Run the ranks; exit with the failing rank's code, or 143 when stopped."""
-    # At once: PyTorch takes seconds to be imported, and the first process of a container that has
-    # no handler is not stopped at all, until it is killed after its grace.
+    # Right away: importing PyTorch takes seconds, and a container's first process ignores a SIGTERM
+    # that it has no handler for, until it is killed at the end of the grace period.
     _on_stop(_exit_early)
     if os.environ.get(PARENT_PID):
         die_with_parent()
@@ -41,14 +41,14 @@ def main(arguments: list[str]) -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     logs = os.environ.get(RANK_LOGS) or tempfile.mkdtemp(prefix="dcvae-ranks-")
     options = ["--log-dir", logs, "--redirects", "3", "--tee", "0:1"]
-    # Torchrun's own handlers would end it at a second signal, and with it ranks that still write.
+    # Torchrun's own handlers would exit at a second signal, along with ranks that still write.
     options += ["--signals-to-handle", "SIGUSR2", "--shutdown-timeout", str(SHUTDOWN_SECONDS)]
 
     def stop(number: int, frame: FrameType | None) -> Never:
         _on_stop(signal.SIG_IGN)
         raise SignalException(f"stopped by signal {number}", signal.Signals(number))
 
-    torchrun: Any = run  # its functions are not annotated
+    torchrun: Any = run  # torchrun's functions have no annotations
     try:
         _on_stop(stop)
         torchrun.run(torchrun.parse_args([*options, *arguments]))
@@ -67,13 +67,13 @@ def _on_stop(do: Any) -> None:
 
 
 def _exit_early(number: int, frame: FrameType | None) -> Never:
-    """Nothing has been started yet."""
+    """Exit before anything has been started."""
     _on_stop(signal.SIG_IGN)
     _exit(128 + number)
 
 
 def _last_lines(logs: Path, local_rank: int) -> tuple[str, ...]:
-    """The end of what a rank wrote in its latest attempt: errors, or else its output."""
+    """The last lines of a rank's latest attempt: its errors, or else its output."""
     for name in ("stderr.log", "stdout.log"):
         files = sorted(logs.glob(f"*/attempt_*/{local_rank}/{name}"))
         if files and files[-1].stat().st_size:

@@ -1,4 +1,4 @@
-"""The few requests to a Kubernetes API server that following a TrainJob takes."""
+"""The few requests to the Kubernetes API server that running a TrainJob takes."""
 
 import json
 import os
@@ -15,32 +15,32 @@ from dcvae.progress import duration
 T = TypeVar("T")
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 CONTAINER = "node"
-"""Where Kubeflow Trainer runs the ranks. A pod may have others, such as a service mesh's."""
+"""The container in which ranks run. A pod may have others, such as a service mesh's."""
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PATIENCE = 120.0
-"""Seconds for which an API server that has never answered is asked again."""
+"""Seconds for which requests are retried if the API server has never answered."""
 _TELLING = 15.0
-"""Seconds of silence after which people are told."""
+"""Seconds of silence before a warning is printed."""
 _PASSING = (408, 410, 429, 500, 502, 503, 504)
-"""Answers after which the same request may succeed."""
+"""Statuses after which the same request may still succeed."""
 _NO_TIME = (1, 2)
-"""Seconds for a connection and for its answer, where a stopped step has one second in all."""
+"""Timeouts, in seconds, of a connection and its answer when a stopped step has only one second."""
 
 
 class Taken(Exception):  # noqa: N818
-    """There is an object of this name already."""
+    """An object of this name exists already."""
 
 
 class Cluster:
     """TrainJobs, pods, events and logs of one namespace.
 
-    Requests are repeated while the server is unreachable or busy: for two minutes, or once it has
-    answered, for ``patience`` seconds. That is said, because nothing else will be meanwhile.
+    Requests are retried while the server is unreachable or busy: for two minutes or, once it has
+    answered, for ``patience`` seconds. A warning says so, since nothing else is printed meanwhile.
 
     Raises:
-        UserError: there is no configuration for a cluster. From every method: the cluster will
-            not have it; the sentence says what is missing.
-        RankError: from every method: the server does not answer, or answers nonsense.
+        UserError: there is no configuration for a cluster; from any method: the cluster refuses
+            the request, and the message says what is missing.
+        RankError: from any method: the server does not answer, or its answer makes no sense.
     """
 
     def __init__(self, namespace: str | None = None, patience: float = _PATIENCE) -> None:
@@ -48,7 +48,7 @@ class Cluster:
 
         api, self.namespace = connect(namespace)
         self.away = 0.0
-        """Seconds that have been spent waiting for the server in all."""
+        """Total seconds spent waiting for the server."""
         self._patience = patience
         self._answered = False
         self._errors = client.ApiException
@@ -56,7 +56,7 @@ class Cluster:
         self._core = client.CoreV1Api(api)
 
     def create(self, job: dict[str, Any]) -> None:
-        """Create a TrainJob. Raises Taken when there is one of its name."""
+        """Create a TrainJob. Raises Taken if one of its name exists."""
         self._asked(
             self._jobs.create_namespaced_custom_object,
             *(GROUP, VERSION, self.namespace, PLURAL, job),
@@ -72,9 +72,9 @@ class Cluster:
         return found
 
     def own(self, name: str, owners: list[dict[str, Any]]) -> bool:
-        """Make ``owners`` the TrainJob's only ones: the cluster deletes it when they are gone.
+        """Make ``owners`` the TrainJob's only owners: the cluster deletes it when they are gone.
 
-        False when there is no such job any more.
+        Returns False if the job no longer exists.
         """
         found = self._asked(
             self._jobs.patch_namespaced_custom_object,
@@ -84,16 +84,16 @@ class Cluster:
         return found is not None
 
     def delete(self, name: str, patience: float | None = None) -> None:
-        """Delete a TrainJob and all it has started; no error when there is none.
+        """Delete a TrainJob and all it has started; no error if there is none.
 
-        Its pods go after it, with their time for a checkpoint. It is suspended first: Kubeflow
-        Trainer makes the pods of a job anew for as long as it is there, deleted or not.
+        Its pods end after it, with time for a checkpoint. It is suspended first, because Kubeflow
+        Trainer recreates the pods of a job as long as it exists, even while it is being deleted.
         """
         from kubernetes import client
         from urllib3.exceptions import HTTPError
 
         where = (GROUP, VERSION, self.namespace, PLURAL, name)
-        with suppress(client.ApiException, HTTPError):  # it matters less than what comes next
+        with suppress(client.ApiException, HTTPError):  # the deletion below matters more
             self._jobs.patch_namespaced_custom_object(
                 *where, {"spec": {"suspend": True}}, _request_timeout=_NO_TIME
             )
@@ -111,7 +111,7 @@ class Cluster:
         return sorted(found.items, key=lambda pod: str(pod.metadata.name)) if found else []
 
     def warnings(self, job: str) -> Iterator[Any]:
-        """Events that warn about the job and its parts."""
+        """Warning events about the job and its parts."""
         found = self._asked(
             self._core.list_namespaced_event, self.namespace, field_selector="type=Warning"
         )
@@ -121,10 +121,10 @@ class Cluster:
                 yield event
 
     def log(self, pod: str, seconds: int | None = None, lines: int | None = None) -> str:
-        """The end of what a pod's ranks said, each line after its time; empty while there is none.
+        """The end of a pod's log, each line preceded by its time; empty while there is none.
 
         Raises:
-            UserError: the pod has no container for ranks, so the training runtime is none of ours.
+            UserError: the pod has no container for ranks, so the training runtime is not ours.
         """
         options: dict[str, Any] = {"timestamps": True, "container": CONTAINER}
         if seconds is not None:
@@ -147,7 +147,11 @@ class Cluster:
         nothing: tuple[int, ...] = (404,),
         **options: Any,
     ) -> Any:
-        """What the server answers; None where its status is one of ``nothing``."""
+        """The server's answer; None if its status is one of ``nothing``.
+
+        A loop of our own: urllib3's retries know nothing of a patience that depends on earlier
+        answers, of warnings meanwhile, or of the time away that deadlines leave out.
+        """
         from urllib3.exceptions import HTTPError
 
         if patience is None:
@@ -181,7 +185,7 @@ class Cluster:
             pause = min(2 * pause, 10)
 
     def _heard(self, began: float, told: bool) -> None:
-        """The server has answered a request that was first made at ``began``."""
+        """Note that the server has answered a request first made at ``began``."""
         self._answered = True
         waited = time.monotonic() - began
         if waited > _TELLING:
@@ -191,23 +195,23 @@ class Cluster:
 
 
 def connect(namespace: str | None = None) -> tuple[Any, str]:
-    """A client of the API server, and the namespace: the pod's, or of kubectl's current context.
+    """A client of the API server, and the namespace: the pod's, or kubectl's current one.
 
     Raises:
         UserError: there is no configuration for a cluster.
     """
     from kubernetes import client, config
 
-    settings = client.Configuration()
+    configuration = client.Configuration()
     try:
-        config.load_incluster_config(client_configuration=settings)
+        config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
         try:
-            config.load_kube_config(_kubeconfig(), client_configuration=settings)
+            config.load_kube_config(_kubeconfig(), client_configuration=configuration)
         except config.ConfigException as error:
             raise UserError(f"there is no cluster to start ranks on: {error}") from None
-    settings.retries = False  # repeating is done here, where it is known what may be repeated
-    return client.ApiClient(settings), namespace or _current_namespace()
+    configuration.retries = False  # we retry, knowing which requests may be repeated
+    return client.ApiClient(configuration), namespace or _current_namespace()
 
 
 def inside() -> bool:
@@ -216,7 +220,7 @@ def inside() -> bool:
 
 
 def message(error: Any) -> str:
-    """What the API server says about an error, or failing that its status."""
+    """What the API server says about an error, or else its status."""
     try:
         return str(json.loads(error.body)["message"])
     except (AttributeError, TypeError, ValueError, KeyError):
@@ -224,12 +228,12 @@ def message(error: Any) -> str:
 
 
 def _passing(error: Any) -> bool:
-    """Whether the same request may succeed later: a server is busy, or two writers met."""
+    """Whether the same request may succeed later: the server is busy, or two writers collided."""
     return error.status in _PASSING or (error.status == 409 and _word(error) == "Conflict")
 
 
 def _no_container(error: Any) -> bool:
-    """Whether a log was asked for that the pod cannot have, rather than one it has not yet."""
+    """Whether the pod can never have the requested log, as opposed to not having it yet."""
     return error.status == 400 and "is not valid for pod" in message(error)
 
 
@@ -242,7 +246,7 @@ def _word(error: Any) -> str:
 
 
 def _explained(error: Any, namespace: str) -> Exception:
-    """What to raise when the server refuses a request: it would refuse it again."""
+    """The error for a request that the server refuses and would refuse again."""
     said = message(error)
     if error.status == 409:
         return Taken()
@@ -269,7 +273,7 @@ def _explained(error: Any, namespace: str) -> Exception:
 
 
 def _kubeconfig() -> str | None:
-    """The file that the environment names now; the client looks only when it is imported."""
+    """The file that the environment names now; the client only looks when it is imported."""
     return os.environ.get("KUBECONFIG")
 
 

@@ -1,4 +1,4 @@
-"""What pods, events and logs of a TrainJob say: each thing once, with what to do about it."""
+"""Reports what a TrainJob's pods, events and logs say: each thing once, and what to do about it."""
 
 import re
 import time
@@ -14,9 +14,9 @@ from dcvae.terminal import printable
 
 _LAST_LINES = 200
 _EVENTS_SECONDS = 30.0
-"""Between two looks at the events of the whole namespace, which may be thousands."""
+"""Seconds between two looks at the namespace's events, of which there may be thousands."""
 _IMAGE = "the image cannot be pulled: check its name, tag and pull secret"
-# Reason of an event, a pattern of its message, and what to do. The first that fits is told.
+# Reason of an event, pattern of its message, and advice. The first that matches is printed.
 _ADVICE = (
     ("FailedScheduling", "", "no node has room: free some, ask for less, or add nodes"),
     ("FailedCreate", "exceeded quota", "wait for other trainings, ask for less, or have it raised"),
@@ -30,14 +30,14 @@ _ADVICE = (
 
 
 class Follower:
-    """Tells what is new about one TrainJob each time it is asked to look.
+    """Reports what is new about one TrainJob at each look.
 
     Args:
         cluster: where the job is.
-        name: of the job.
+        name: the job's name.
         show: called with rank 0's progress.
-        recent: seconds of the log to read at each look, more than the time between looks. After a
-            longer pause it is as much more.
+        recent: seconds of the log to read at each look, more than the time between looks; a longer
+            pause extends it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Follower:
         self._causes: dict[str, tuple[float, Exception]] = {}
 
     def look(self, job: dict[str, Any]) -> list[Any]:
-        """Tell warnings, progress and failed pods; return the pods there are.
+        """Report warnings, progress and failed pods; return the job's current pods.
 
         Raises:
             UserError: a rank refused its input.
@@ -73,7 +73,7 @@ class Follower:
         return pods
 
     def fail(self, job: dict[str, Any], reason: str) -> Never:
-        """Raise RankError with the earliest failure of the pods that failed last."""
+        """Raise RankError with the earliest failure among the pods that failed last."""
         self.tell_warnings(job)
         ended = f"TrainJob {self.name} failed: {reason}"
         if self._causes:
@@ -82,7 +82,7 @@ class Follower:
         raise RankError(ended)
 
     def tell_warnings(self, job: dict[str, Any]) -> None:
-        """Tell warnings of this job; an earlier one of the same name may have left others."""
+        """Report warnings of this job, not those that an earlier one of the same name has left."""
         since = str(job["metadata"].get("creationTimestamp", ""))
         began = datetime.fromisoformat(since) if since else None
         for event in self.cluster.warnings(self.name):
@@ -93,7 +93,7 @@ class Follower:
             print(f"warning: {event.reason}: {event.message}{_advice(event)}", flush=True)
 
     def _tell_progress(self, pod: Any, since: int) -> None:
-        """Show what the pod said since the last look; log lines are in the order of their times."""
+        """Show what the pod has logged since the last look; its lines are in order of time."""
         uid = str(pod.metadata.uid)
         last = self._read.get(uid, "")
         text = self.cluster.log(pod.metadata.name, seconds=since if last else None)
@@ -108,10 +108,10 @@ class Follower:
                     print(f"warning: {printable(message.text)}", flush=True)
 
     def _tell_failures(self, failed: list[Any]) -> None:
-        """Remember why pods failed: they go when their set is made anew.
+        """Remember why pods failed, since they vanish when their set is recreated.
 
         Raises:
-            UserError: a rank refused its input, as it would again.
+            UserError: a rank refused its input, and would do so again.
         """
         if not failed:
             return
@@ -127,7 +127,7 @@ class Follower:
                 print(f"warning: {pod.metadata.name}: {error}", flush=True)
 
     def _cause(self, pod: Any) -> tuple[float, Exception]:
-        """(when, why) a pod failed: in its agent's words or, if that was killed, Kubernetes'."""
+        """(when, why) a pod failed: according to its agent or, if that was killed, Kubernetes."""
         log = self.cluster.log(pod.metadata.name, lines=_LAST_LINES)
         said = [line.partition(" ")[2] for line in log.splitlines()]
         failures = [failure for line in said if isinstance(failure := parse(line), Failure)]
@@ -152,7 +152,7 @@ def _advice(event: Any) -> str:
 
 
 def _termination(pod: Any) -> Any:
-    """How the pod's ranks ended, or None."""
+    """How the ranks' container ended, or None."""
     for container in pod.status.container_statuses or []:
         if container.name == CONTAINER and container.state and container.state.terminated:
             return container.state.terminated

@@ -1,8 +1,8 @@
-"""One training at a time for a run: whoever works on it says so in its folder, again and again.
+"""One training at a time per run: whoever trains it holds a lease in its folder and renews it.
 
-On the same machine a holder that was killed is known by its process, and the run goes on at once.
-Elsewhere nobody can look: a lease that has not been renewed for ``STALE`` seconds, by the watcher's
-own clock, counts as left behind.
+On the same machine, a holder that was killed is recognised by its process, and the run goes on at
+once. Elsewhere nobody can check: a lease that has not been renewed for ``STALE`` seconds, by the
+watcher's own clock, counts as abandoned.
 """
 
 import logging
@@ -23,17 +23,17 @@ from dcvae.run_folder import LEASE
 from dcvae.storage import Conflict, NotFound, ObjectInfo, Storage, timestamp, to_json
 
 RENEWED = 15.0  # seconds between two renewals
-STALE = 60.0  # seconds without one
+STALE = 60.0  # seconds without renewal
 _LOOK = 1.0
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def leased(run: Storage) -> Iterator[None]:
-    """Hold the lease of the run folder ``run`` within the block; renewed in the background.
+    """Hold the lease of the run folder ``run`` within the block, renewing it in the background.
 
     Raises:
-        UserError: another training works on this run, or has taken it over meanwhile.
+        UserError: another training is working on this run, or has taken it over meanwhile.
     """
     lease = _Lease(run)
     lease.take()
@@ -74,14 +74,14 @@ class _Lease:
                     self._refuse_a_living(present)
                     self._etag = self._write(if_match=present.etag)
             except (Conflict, NotFound):
-                continue  # somebody came or went in between: look again
+                continue  # somebody took or returned it in between: look again
         self._thread.start()
 
     def give_back(self) -> None:
-        """End the renewals, and remove the lease if it is still this one."""
+        """Stop renewing, and remove the lease if it is still ours."""
         self._done.set()
         self._thread.join()
-        with suppress(UserError):  # the storage is gone; the lease grows stale
+        with suppress(UserError):  # the storage is gone; the lease becomes stale
             found = self._run.stat(LEASE)
             if found and found.etag == self._etag:
                 self._run.delete(LEASE)
@@ -101,7 +101,7 @@ class _Lease:
                 log.warning("the lease of %s could not be renewed: %s", self._run.uri, error)
 
     def _refuse_a_living(self, present: ObjectInfo) -> None:
-        """Return when the holder of the lease ``present`` is known to be gone."""
+        """Return once the holder of the lease ``present`` is known to be gone."""
         holder = _read(self._run)
         who = f"process {holder.get('pid', '?')} on {holder.get('host', 'another machine')}"
         if holder.get("machine") == self._mine["machine"]:
@@ -116,7 +116,7 @@ class _Lease:
         )
 
     def _unchanged(self, present: ObjectInfo, who: str) -> bool:
-        """Whether nobody renews the lease, watched for as long as it takes to be sure."""
+        """Whether nobody renews the lease, after watching it long enough to be sure."""
         log.warning(
             "%s was being trained by %s: looking for %.0f s whether it still is",
             *(self._run.uri, who, STALE),
@@ -133,7 +133,7 @@ class _Lease:
 
 
 def _read(run: Storage) -> dict[str, Any]:
-    """What the lease says; nothing of one that is damaged, which is then watched."""
+    """The content of the lease; empty if it is damaged, in which case it is watched."""
     try:
         found = run.read_json(LEASE)
     except NotFound:
@@ -144,6 +144,6 @@ def _read(run: Storage) -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """What processes have in common that can see each other's numbers."""
+    """An identifier shared by processes that can see each other's IDs."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"

@@ -1,4 +1,4 @@
-"""Ranks on this machine, under torchrun."""
+"""Ranks on this machine, started by torchrun."""
 
 import logging
 import os
@@ -24,21 +24,21 @@ class LocalRanks:
     """Starts ranks as processes of this machine."""
 
     nproc: int = 1
-    """Ranks, one per GPU where there are GPUs."""
+    """Number of ranks; one per GPU if there are GPUs."""
     grace: float = 30.0
-    """Seconds that ranks have to write a checkpoint when they are stopped."""
+    """Seconds that ranks get to write a checkpoint when they are stopped."""
     keep: str | None = None
-    """URI of the folder that the logs of a failure are kept in."""
+    """URI of the folder where the logs of a failure are kept."""
 
     def run(self, arguments: Sequence[str], show: Callable[[Progress], None]) -> None:
         """Run ``python -m`` ARGUMENTS on every rank until all have ended.
 
         Leaves no process behind, whether it returns, fails, is interrupted or is killed, and no
-        logs of ranks that went well or were stopped.
+        logs of ranks that succeeded or were stopped.
 
         Raises:
             UserError: a rank refused its input.
-            RankError: a rank ended in another way; with its last lines.
+            RankError: a rank failed otherwise; with its last lines.
         """
         with stopping_on_sigterm(), rank_logs(self.keep) as logs:
             code, failure = self._follow(arguments, logs.folder, show)
@@ -53,7 +53,7 @@ class LocalRanks:
     def _follow(
         self, arguments: Sequence[str], logs: Path, show: Callable[[Progress], None]
     ) -> tuple[int, Failure | None]:
-        """Start the agent, pass on what it says, and return how it and a rank ended."""
+        """Start the agent, pass on its messages, and return how it, and a failed rank, ended."""
         command = [
             *(sys.executable, "-m", "dcvae.launch.agent"),
             *("--standalone", "--local-addr", "127.0.0.1"),
@@ -69,7 +69,7 @@ class LocalRanks:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # the terminal's Ctrl-C is ours to pass on, once
+                start_new_session=True,  # so that we pass on the terminal's Ctrl-C, once
             )
             try:
                 assert agent.stdout is not None

@@ -1,4 +1,4 @@
-"""Where the ranks of this machine write what they say, and what becomes of it."""
+"""The log files of the ranks on this machine, and whether they are kept."""
 
 import fcntl
 import os
@@ -19,15 +19,15 @@ _PREFIX, _LOCK = "dcvae-ranks-", ".lock"
 
 @dataclass
 class RankLogs:
-    """The logs of one start of ranks."""
+    """The logs of one start of the ranks."""
 
     folder: Path
     keep: str | None
-    """URI of a place for them to stay, if they are to stay elsewhere."""
+    """URI of the folder to copy them to if they are kept; None: they stay where they are."""
     _stays: bool = field(default=False, init=False)
 
     def kept(self) -> str:
-        """Keep them, and say where: something went wrong that they may explain."""
+        """Keep them, because they may explain a failure; return where they are."""
         if self._stays or self.keep is None:
             self._stays = True
             return str(self.folder)
@@ -36,22 +36,22 @@ class RankLogs:
             for file in self.folder.rglob("*"):
                 if file.is_file() and file.name != _LOCK:
                     place.write(file.relative_to(self.folder).as_posix(), file)
-        except UserError:  # the storage may be what went wrong
+        except UserError:  # perhaps the storage is what failed
             self._stays = True
             return str(self.folder)
         return place.uri
 
     @property
     def stays(self) -> bool:
-        """Whether the folder itself is to be left."""
+        """Whether the folder itself stays."""
         return self._stays
 
 
 @contextmanager
 def rank_logs(keep: str | None) -> Iterator[RankLogs]:
-    """A folder for logs that is gone after the block, unless :meth:`RankLogs.kept` says otherwise.
+    """A folder for logs that is removed after the block, unless :meth:`RankLogs.kept` was called.
 
-    Where DCVAE_LOGS names a folder, they are in it and stay. Those of a launcher that was killed
+    If DCVAE_LOGS names a folder, the logs are in it and stay. Logs of a launcher that was killed
     are removed by the next one.
     """
     named = os.environ.get(LOGS)
@@ -74,7 +74,7 @@ def rank_logs(keep: str | None) -> Iterator[RankLogs]:
 
 
 def _remove_leftovers(place: Path) -> None:
-    """Remove folders whose launcher was killed: they have a lock that nobody holds."""
+    """Remove the folders of launchers that were killed: nobody holds their locks."""
     for lock in place.glob(f"{_PREFIX}*/{_LOCK}"):
         with suppress(OSError), lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What every step of a pipeline needs around it, on a laptop and in a pod."""
+"""What surrounds every step of a pipeline, on a laptop and in a pod."""
 
 import sys
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from dcvae.terminal import prepare_streams, tell_warnings
 
 @contextmanager
 def running_step() -> Iterator[Lines]:
-    """Around the body of a step: yields what tells its progress.
+    """Wraps the body of a step; yields what prints its progress.
 
-    Bad input and failing ranks end the process with their sentence, not with a traceback (exit
-    codes 2 and 1); SIGTERM unwinds it (143); in a local pipeline it ends with the pipeline. Where
-    the environment names a Pushgateway, the step's numbers go there as it ends.
+    Bad input and failing ranks end the process with a message instead of a traceback (exit codes 2
+    and 1); SIGTERM unwinds it (143); a step of a local pipeline ends when the pipeline does. If the
+    environment names a Pushgateway, the step's metrics are pushed there when it ends.
     """
     die_with_run()
     prepare_streams()

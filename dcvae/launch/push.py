@@ -1,4 +1,4 @@
-"""A step's numbers for Prometheus, pushed as it ends: it may be gone before anybody looks."""
+"""A step's metrics for Prometheus, pushed when it ends, since it may be gone before a scrape."""
 
 import os
 import re
@@ -13,17 +13,17 @@ _JOB = "dcvae-steps"
 _TIMEOUT = 5
 _COUNTED = {
     "storage_retries": ("dcvae_storage_retries_total", "Storage requests sent again."),
-    "storage_errors": ("dcvae_storage_errors_total", "Storage operations given up."),
+    "storage_errors": ("dcvae_storage_errors_total", "Storage operations that were given up."),
     "skipped_images": ("dcvae_shard_skipped_images_total", "Images that could not be used."),
 }
 
 
 @contextmanager
 def pushing() -> Iterator[None]:
-    """Around a step: how long it took, whether it succeeded, and what it has counted.
+    """Wraps a step; pushes how long it took, whether it succeeded, and its counters.
 
-    Numbers of the same step of the same pipeline replace those of its last run. A gateway that
-    does not answer, or is none, costs a warning and a few seconds, and never the step.
+    They replace those of the last run of the same step of the same pipeline. A gateway that does
+    not answer, or a bad address, costs a warning and a few seconds, but never the step.
     """
     gateway = os.environ.get(PUSHGATEWAY)
     if not gateway:
@@ -52,7 +52,7 @@ def _push(gateway: str, seconds: float, succeeded: bool) -> None:
     group = {label: os.environ.get(variable, "unknown") for label, variable in names.items()}
     try:
         push_to_gateway(gateway, _JOB, own, group, timeout=_TIMEOUT)
-    except Exception as error:  # an address that is none, a server that speaks no HTTP: anything
+    except Exception as error:  # a bad address, a server that does not speak HTTP: anything
         why = one_line(error) if isinstance(error, OSError) else type(error).__name__
         told = f"the step's numbers could not be pushed to {one_line(gateway)}: {why}"
         without_password = re.sub("//[^/ ]*@", "//", told)

@@ -1,4 +1,4 @@
-"""The one interface behind which ranks are started, and how their failure is told."""
+"""The common interface of all ways to start ranks, and how their failures are reported."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dcvae.terminal import printable
 
 
 class Starter(Protocol):
-    """A way to start ranks: processes of this machine, or a TrainJob on a cluster."""
+    """A way to start ranks: as processes of this machine, or as a TrainJob on a cluster."""
 
     @property
     def nproc(self) -> int:
@@ -21,16 +21,16 @@ class Starter(Protocol):
 
         Raises:
             UserError: a rank refused its input.
-            RankError: a rank ended in another way; with its last lines.
+            RankError: a rank failed otherwise; with its last lines.
         """
 
 
 class RankError(RuntimeError):
-    """A rank failed. The message has its number, how it ended and its last lines."""
+    """A rank failed. The message has the rank's number, how it ended and its last lines."""
 
 
 def error_of(failure: Failure, where: str = "") -> UserError | RankError:
-    """What ``failure`` amounts to: the sentence of a UserError, or RankError."""
+    """The error to raise for ``failure``: UserError for bad input, else RankError."""
     last = failure.lines[-1] if failure.lines else ""
     if failure.exit_code == 2 and last.startswith("error: "):
         return UserError(last.removeprefix("error: "))
@@ -44,7 +44,7 @@ def error_of(failure: Failure, where: str = "") -> UserError | RankError:
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL``; of a number without a name, the number."""
+    """``SIGKILL``, or the number if the signal has no name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -52,9 +52,9 @@ def signal_name(number: int) -> str:
 
 
 def hint(exit_code: int, lines: Sequence[str]) -> str:
-    """What is behind an exit code or the last lines, and what to do; nothing where that is unknown.
+    """The likely cause of an exit code or of the last lines, and what to do; empty if unknown.
 
-    Want of memory, of shared memory, or a rank that waited in vain for the others.
+    It knows lack of memory, lack of shared memory, and ranks that waited for others in vain.
     """
     said = "\n".join(lines).lower()
     if exit_code in (-signal.SIGBUS, 128 + signal.SIGBUS) or "/dev/shm" in said:

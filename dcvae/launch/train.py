@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def default_ranks() -> int:
-    """One rank for each visible GPU, at least one."""
+    """One rank per visible GPU, and at least one."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return max(1, len([device for device in visible.split(",") if device.strip()]))
@@ -43,20 +43,20 @@ def train(
 ) -> str:
     """Train until the schedule ends and return the URI of the final snapshot.
 
-    The same call again resumes at the latest checkpoint, and a complete run is not run again.
+    The same call again resumes at the latest checkpoint; a complete run is not repeated.
 
     Args:
-        data: shard set (the folder of its manifest.json).
-        out: run folder.
-        nproc: ranks in all; one per GPU of this machine by default.
-        ranks: how to start them; by default as a TrainJob where the environment names a training
-            runtime (see dcvae.launch.trainjob), and on this machine elsewhere.
-        show: called with rank 0's progress, every few seconds at most.
+        data: the shard set (the folder of its manifest.json).
+        out: the run folder.
+        nproc: total number of ranks; one per GPU of this machine by default.
+        ranks: how to start them; by default as a TrainJob if the environment names a training
+            runtime (see dcvae.launch.trainjob), otherwise on this machine.
+        show: called with rank 0's progress, at most every few seconds.
 
     Raises:
         UserError: the configuration, the data and the ranks do not fit together, or ``out`` holds
-            a run of something else, or another training works on it. Nothing was started then.
-        RankError: a rank failed; what it had checkpointed is resumed by the same call.
+            a different run, or another training is working on it. Nothing was started then.
+        RankError: a rank failed; the same call resumes from its last checkpoint.
     """
     nproc = default_ranks() if nproc is None else nproc
     ranks = ranks or cluster_ranks(out, nproc) or LocalRanks(nproc, keep=join(out, LOGS))
@@ -68,13 +68,13 @@ def train(
     # A TrainJob is named by its run folder: a second one is adopted, not started.
     held = leased(open_storage(out)) if isinstance(ranks, LocalRanks) else nullcontext()
     with held:
-        snapshot = final_snapshot(out, config, manifest)  # whoever held it may have ended it
+        snapshot = final_snapshot(out, config, manifest)  # its last holder may have finished it
         if snapshot is None:
             RunFolder(open_storage(out), config, data).begin()
             ranks.run(["dcvae.training", *described], show)
             snapshot = final_snapshot(out, config, manifest)
     if snapshot is None:
-        raise RuntimeError(f"the ranks ended well but {join(out, 'result.json')} is missing")
+        raise RuntimeError(f"the ranks succeeded but {join(out, 'result.json')} is missing")
     return snapshot
 
 
@@ -83,10 +83,10 @@ def check(
 ) -> "Manifest":
     """Return the manifest of ``data`` if ``nproc`` ranks can train ``config`` on it.
 
-    A run that ``out`` holds already goes on with the version of ``data`` that it began with.
+    A run that ``out`` already holds keeps to the version of ``data`` that it began with.
 
     Raises:
-        UserError: they cannot, or there is no shard set. Better said before anything is started.
+        UserError: they cannot, or there is no shard set.
     """
     from dcvae.run_folder import manifest_for
     from dcvae.shards.manifest import load_manifest
@@ -121,7 +121,7 @@ def check(
 
 
 def _measured(config: Config) -> Config:
-    """``config`` with the metrics port that the environment names, unless it has one."""
+    """``config`` with the environment's metrics port, unless it has its own."""
     port = os.environ.get(METRICS_PORT)
     if not port or config.training.metrics_port is not None:
         return config

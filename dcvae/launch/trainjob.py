@@ -1,8 +1,8 @@
-"""Ranks on a cluster: a Kubeflow TrainJob that is followed, and that never outlives its step.
+"""Ranks on a cluster: a Kubeflow TrainJob, followed until it ends, that never outlives its step.
 
-Our own TrainingRuntime (k8s/base) says image, sizes, storage secret and restarts; the job says
-only what differs between runs. Its name follows from the run folder, so a step that is tried
-again finds its job instead of starting a second one.
+Our TrainingRuntime (k8s/base) defines image, sizes, storage secret and restarts; the job holds only
+what differs between runs. Its name is derived from the run folder, so a step that is retried finds
+its job instead of starting a second one.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ _DIGEST = "dcvae.dev/arguments"
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _WEEK = 7 * 24 * 3600
 _CLEANING = 20.0
-"""Seconds for a last word with the API server. A step that is stopped has often one in all: Argo
-kills a pod soon after its SIGTERM, so nothing comes before that word."""
+"""Seconds for deleting the job when the step is stopped. Argo kills a pod soon after its SIGTERM,
+often within one second, so the deletion comes before anything else."""
 _LATE = 300.0
-"""Seconds after its deadline by which the cluster must have ended a job."""
+"""Seconds after a job's deadline by which the cluster must have ended it."""
 _LEAVING = 300.0
-"""Seconds for an earlier job's pods to go: they have 120 for a last checkpoint (k8s/base)."""
+"""Seconds for an earlier job's pods to end: they get 120 for a last checkpoint (k8s/base)."""
 
 
 def cluster_ranks(out: str, nproc: int) -> "TrainJob | None":
@@ -69,10 +69,10 @@ class TrainJob:
     nodes: int = 1
     per_node: int = 1
     deadline: int = _WEEK
-    """Seconds after which the cluster ends the job."""
+    """Seconds until the cluster ends the job."""
     start_within: float = 3600
-    """Seconds that the job may be without a running pod, at its start or later. As with
-    ``deadline``, time in a queue does not count."""
+    """Longest time in seconds without a running pod, at the start or later. As for ``deadline``,
+    time in a queue does not count."""
     poll: float = 5.0
     namespace: str | None = None
 
@@ -127,9 +127,9 @@ class TrainJob:
         }
 
     def _start(self, cluster: Cluster, manifest: dict[str, Any]) -> None:
-        """Create the job, or adopt the one an earlier try of the same step has left running.
+        """Create the job, or adopt the one that an earlier attempt of the same step left running.
 
-        A job that is not to be adopted goes first, with its pods: two sets would write to one run.
+        Any other job of its name is deleted first, with its pods, lest two sets write to one run.
         """
         deadline, told = time.monotonic() + _LEAVING, False
         while True:
@@ -145,7 +145,7 @@ class TrainJob:
             if found is None and not left:
                 try:
                     cluster.create(manifest)
-                except Taken:  # or an answer was lost: the next look tells
+                except Taken:  # or the answer was lost: the next look will tell
                     continue
                 print(f"TrainJob {self.name}: {self.nodes} nodes x {self.per_node} ranks")
                 return
@@ -160,7 +160,7 @@ class TrainJob:
             time.sleep(min(1.0, self.poll))
 
     def _follow(self, cluster: Cluster, show: Callable[[Progress], None]) -> None:
-        """Until the job is complete; whatever else becomes of it is raised."""
+        """Return once the job is complete; any other end is raised as an error."""
         follower = Follower(cluster, self.name, show, recent=max(10, int(10 * self.poll)))
         began = ran = time.monotonic() - cluster.away
         waiting = False
@@ -174,7 +174,7 @@ class TrainJob:
             failed = _condition(job, "Failed")
             if failed is not None:
                 follower.fail(job, failed)
-            now = time.monotonic() - cluster.away  # a clock that stands while nobody can be asked
+            now = time.monotonic() - cluster.away  # a clock that stops while the server is away
             waiting, before = _suspended(job), waiting
             if waiting:
                 began = ran = now
@@ -196,7 +196,7 @@ class TrainJob:
             time.sleep(self.poll)
 
     def _delete(self, cluster: Cluster) -> None:
-        """Delete the job. That this fails must not hide why the training did."""
+        """Delete the job; a failure to do so must not hide why the training failed."""
         try:
             cluster.delete(self.name, patience=_CLEANING)
         except Exception as error:
@@ -208,7 +208,7 @@ class TrainJob:
 
 
 def _owners() -> list[dict[str, Any]]:
-    """The pod of this step, if it is one: with it, the cluster deletes what the step has left."""
+    """This step's pod, if it runs in one: the cluster then deletes the job together with it."""
     pod, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
     if not pod or not uid:
         return []
@@ -216,7 +216,7 @@ def _owners() -> list[dict[str, Any]]:
 
 
 def _queued(job: dict[str, Any]) -> str:
-    """That a suspended job waits, and for what."""
+    """A line that says that a suspended job waits, and for what."""
     name, queue = job["metadata"]["name"], job["metadata"].get("labels", {}).get(_QUEUE)
     if queue:
         return f"TrainJob {name} waits in the queue {queue}; no deadline runs meanwhile"
@@ -224,7 +224,7 @@ def _queued(job: dict[str, Any]) -> str:
 
 
 def _condition(job: dict[str, Any], kind: str) -> str | None:
-    """The message of a condition that is true, else None."""
+    """The message of a condition if it is true, else None."""
     for condition in job.get("status", {}).get("conditions", []):
         if condition["type"] == kind and condition["status"] == "True":
             return str(condition.get("message") or condition.get("reason") or kind)
@@ -232,12 +232,12 @@ def _condition(job: dict[str, Any], kind: str) -> str | None:
 
 
 def _suspended(job: dict[str, Any]) -> bool:
-    """Whether the job waits, be it for its controller to say so."""
+    """Whether the job is suspended, even if its controller has not reported it yet."""
     return bool(job["spec"].get("suspend")) or _condition(job, "Suspended") is not None
 
 
 def _stopped(job: dict[str, Any]) -> bool:
-    """Whether the job has ended, is going, or was stopped and nobody would resume it."""
+    """Whether the job has ended, is being deleted, or was suspended for good."""
     leaving = "deletionTimestamp" in job["metadata"]
     halted = _suspended(job) and _QUEUE not in job["metadata"].get("labels", {})
     ended = any(_condition(job, kind) is not None for kind in ("Complete", "Failed"))

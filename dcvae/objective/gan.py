@@ -26,7 +26,7 @@ def wasserstein_discriminator(
     return fakes - real.mean() + drift * real.square().mean()
 
 
-def generator(reconstruction: Tensor, sample: Tensor) -> Tensor:
+def generator_loss(reconstruction: Tensor, sample: Tensor) -> Tensor:
     """Eq. 4 for encoder and decoder, the same for both losses above: scalar."""
     return -0.5 * reconstruction.mean() - 0.5 * sample.mean()
 

@@ -57,8 +57,8 @@ def inlined(picture: bytes) -> str:
 
 def write_report(place: Storage, evaluated: "Evaluated") -> None:
     """Writes ``report.html`` and the pictures that it shows, as PNG files, into ``place``."""
+    from dcvae.report.development import development
     from dcvae.report.drawing import STRENGTHS, draw
-    from dcvae.report.history import history
 
     evaluation, description = evaluated.evaluation, evaluated.description
     model, shown = evaluated.model, evaluated.shown
@@ -79,7 +79,7 @@ def write_report(place: Storage, evaluated: "Evaluated") -> None:
         pictures=pictures.files,
         edits=[(classes[start], classes[end]) for start, end in pictures.edits],
         strengths=STRENGTHS,
-        history=history(evaluated.source, evaluation.snapshot.images, shown.inputs, device),
+        development=development(evaluated.source, evaluation.snapshot.images, shown.inputs, device),
         comparison=compare(evaluation, description["config"]["model"]["latent_dim"]),
         cards=cards(evaluation),
         sets=rows(evaluation)[0],

@@ -1,1 +1,1 @@
-"""From a source of images to a shard set."""
+"""Turns a source of images into a shard set."""

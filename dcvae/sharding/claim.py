@@ -1,8 +1,8 @@
-"""Who may write a shard set that is not finished yet.
+"""Who may write to an unfinished shard set.
 
 Writers with equal inputs write equal bytes, so any number of them may share a destination. A
-writer that finds the unfinished work of *another state* of the same source (bad images have been
-mended, say) takes over, and the former one, if it still lives, is told and stops. Every write is
+writer that finds the unfinished work of *another state* of the same source (say, bad images have
+been repaired) takes over; the former writer, if still alive, notices and stops. Every write is
 conditional, so neither can overwrite what it has not seen.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dcvae.errors import UserError
-from dcvae.sharding.plan import Settings, Survey
+from dcvae.sharding.plan import Spec, Survey
 from dcvae.shards.manifest import MANIFEST
 from dcvae.storage import Conflict, NotFound, Storage
 
@@ -20,28 +20,28 @@ CLAIM = "unfinished.json"
 
 
 class Claim:
-    """The right to write below ``storage``. Can be pickled."""
+    """The right to write below ``storage``. It can be pickled."""
 
     def __init__(
         self,
         storage: Storage,
         source: str,
-        settings: Settings,
+        spec: Spec,
         survey: Survey,
         base: str | None = None,
         hints: dict[str, Any] | None = None,
     ) -> None:
-        """``base`` is the etag of the manifest that is to be replaced, if there is one."""
+        """``base`` is the etag of the manifest to be replaced, if there is one."""
         self.storage, self.base = storage, base
-        self._settings = {"source": source, **asdict(settings), **(hints or {})}
-        state = {**self._settings, "source_fingerprint": survey.fingerprint}
+        self._spec = {"source": source, **asdict(spec), **(hints or {})}
+        state = {**self._spec, "source_fingerprint": survey.fingerprint}
         self._body = json.dumps(state, sort_keys=True, indent=1).encode()
 
     def take(self) -> None:
         """Claim the destination.
 
         Raises:
-            UserError: it holds the unfinished work of another source or of other settings.
+            UserError: it holds the unfinished work of another source, or of another spec.
         """
         for _ in range(10):
             present = self.storage.stat(CLAIM)
@@ -56,11 +56,11 @@ class Claim:
                 self.storage.write(CLAIM, self._body, if_match=present.etag)
                 return
             except (Conflict, NotFound):
-                continue  # another writer was faster: look again
+                continue  # another writer was faster: try again
         raise UserError(f"{self.storage.uri} is claimed by several writers at once: start again")
 
     def check(self) -> None:
-        """Go on only while the claim stands.
+        """Make sure that the claim still stands.
 
         Raises:
             UserError: another writer has finished or taken over.
@@ -69,7 +69,7 @@ class Claim:
             body = self.storage.read(CLAIM)
         except NotFound:
             if not self._overtaken():
-                self.take()  # somebody tidied up
+                self.take()  # the claim was deleted
             return
         if body != self._body:
             raise UserError(
@@ -78,7 +78,7 @@ class Claim:
             )
 
     def put(self, key: str, body: bytes) -> None:
-        """Store ``body``; leave an equal object alone, replace the remains of another writer."""
+        """Store ``body``; keep an equal object, replace one that another writer has left."""
         for _ in range(5):
             present = self.storage.stat(key)
             try:
@@ -97,7 +97,7 @@ class Claim:
         raise UserError(f"{self.storage.uri}/{key} is being written by somebody else: stop them")
 
     def release(self) -> None:
-        """Give the claim up: the set is published."""
+        """Give up the claim, because the set is published."""
         self.storage.delete(CLAIM)
 
     def _overtaken(self) -> bool:
@@ -109,7 +109,7 @@ class Claim:
             theirs = json.loads(body)
         except ValueError:
             theirs = {}
-        for name, mine in self._settings.items():
+        for name, mine in self._spec.items():
             if theirs.get(name) != mine:
                 raise UserError(
                     f"{self.storage.uri} holds an unfinished set with {name} "

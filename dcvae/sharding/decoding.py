@@ -1,4 +1,4 @@
-"""One source image: from the bytes somebody gave us to squares of every size."""
+"""Turns one source image, given as untrusted bytes, into squares of every size."""
 
 import io
 import warnings
@@ -10,17 +10,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dcvae.shards.encodings import BadImage, Pixels
 
 FORMATS = (*("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP"),)
-"""Plain pictures, decoded by libraries that browsers and cameras rely on, or by a few lines. Not
-those that start other programs (EPS, PDF, WMF), hold many pictures (ICO, ICNS, PSD, FLI), or whose
-decoders nobody keeps (PCX, SGI, SUN, PCD, …)."""
+"""Plain picture formats whose decoders are simple or widely used. Not those that start other
+programs (EPS, PDF, WMF), hold several pictures (ICO, ICNS, PSD, FLI), or have unmaintained decoders
+(PCX, SGI, SUN, PCD, …)."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B")
-MAX_PIXELS = 50_000_000  # checked in the header, before anything is decoded
+MAX_PIXELS = 50_000_000  # checked against the header, before anything is decoded
 MAX_UPSCALE = 4
 
 
 @cache
 def formats() -> list[str]:
-    """Those of :data:`FORMATS` that this Pillow was built with."""
+    """The formats of :data:`FORMATS` that this Pillow supports."""
     Image.init()
     return [kind for kind in FORMATS if kind in Image.OPEN]
 
@@ -28,9 +28,9 @@ def formats() -> list[str]:
 def decode(data: bytes, resolution: int) -> Image.Image:
     """Decode an untrusted image file.
 
-    EXIF rotation is applied, transparency is put on white, 16-bit grey is scaled to 8 bit.
-    A JPEG much larger than ``resolution`` is decoded at a fraction of its size (never under
-    four times the resolution).
+    EXIF rotation is applied, transparency is put on white, 16-bit grey is scaled to 8 bits.
+    A JPEG much larger than ``resolution`` is decoded at a fraction of its size (at least four
+    times the resolution).
 
     Returns:
         An image of mode "L", "RGB", "CMYK" or "YCbCr".
@@ -40,7 +40,7 @@ def decode(data: bytes, resolution: int) -> Image.Image:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of size and metadata; the limits here are stricter
+            warnings.simplefilter("ignore")  # about size and metadata; our limits are stricter
             image = Image.open(io.BytesIO(data), formats=formats())
             _check_header(image)
             image.draft(None, (4 * resolution, 4 * resolution))
@@ -55,7 +55,7 @@ def decode(data: bytes, resolution: int) -> Image.Image:
 
 
 def opened(image: Image.Image) -> Image.Image:
-    """As :func:`decode`, of an image that somebody has opened or made.
+    """As :func:`decode`, for an image that is already open.
 
     Raises:
         BadImage: damaged, animated, too large, or of a mode not known here.
@@ -72,7 +72,7 @@ def _check_header(image: Image.Image) -> None:
     if width * height > MAX_PIXELS:
         raise BadImage(f"{width}x{height} pixels, more than {MAX_PIXELS // 10**6} million")
     several = getattr(image, "n_frames", 1) > 1
-    if several and image.format != "MPO":  # a phone's JPEG with a preview behind the photograph
+    if several and image.format != "MPO":  # MPO: a phone's JPEG with a preview after the photograph
         raise BadImage("animated or of several pages")
     if image.mode not in MODES:
         raise BadImage(f"pixels of mode {image.mode}")
@@ -91,13 +91,13 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def to_square(image: Image.Image, resolution: int, channels: int) -> Pixels:
-    """Cut the central square and resize it with an antialiasing filter, on the stored values.
+    """Crop the central square and resize it with an antialiasing filter, without linearisation.
 
     Returns:
         uint8 [resolution, resolution, channels].
 
     Raises:
-        BadImage: the shorter side is under a quarter of ``resolution``.
+        BadImage: the shorter side is less than a quarter of ``resolution``.
     """
     width, height = image.size
     side = min(width, height)
@@ -113,16 +113,16 @@ def to_square(image: Image.Image, resolution: int, channels: int) -> Pixels:
 
 
 def pyramid(pixels: Pixels, smallest: int) -> dict[int, Pixels]:
-    """``pixels`` at its own and every halved resolution down to ``smallest``.
+    """``pixels`` at its own resolution and every halved one down to ``smallest``.
 
-    Each level is the mean over the area of its pixels: the same as halving again and again, but
-    rounded once.
+    Each level averages the pixels that it covers: the same as halving repeatedly, but rounded only
+    once.
 
     Args:
         pixels: uint8 [R, R, C], R a power of two.
 
     Returns:
-        Resolution → uint8 [resolution, resolution, C], ascending.
+        uint8 [resolution, resolution, C] by resolution, ascending.
     """
     levels, sums, count = {pixels.shape[0]: pixels}, pixels.astype(np.uint32), 1
     while sums.shape[0] > smallest:

@@ -1,4 +1,4 @@
-"""New images in a source that is sharded already: its shards are kept, and more are added."""
+"""New images in a source that is already sharded: its shards are kept, and new ones are added."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from dcvae.errors import UserError
 from dcvae.sharding.build import content_hash
 from dcvae.sharding.ledger import Ledger
 from dcvae.sharding.parts import read_record
-from dcvae.sharding.plan import Settings, Task, chunks
+from dcvae.sharding.plan import Spec, Task, chunks
 from dcvae.sharding.sources import Item, Source
 from dcvae.sharding.sources.base import name_hash
 from dcvae.shards.encodings import BadImage
@@ -17,14 +17,14 @@ from dcvae.storage import Storage
 
 
 class Growth:
-    """What a source has that the set of ``present`` has not.
+    """The images of a source that the set described by ``present`` lacks.
 
-    Compares every image by name and stamp; where only the stamp differs (a copied folder), by
-    content. Keeps 24 bytes for each image of the set.
+    Compares every image by name and stamp, and by content if only the stamp differs (a copied
+    folder). Takes 24 bytes of memory for each image of the set.
 
     Raises:
-        UserError: images of the set are gone from the source or changed, or its classes are
-            others: then it is another data set, not a grown one.
+        UserError: images of the set are missing from the source or have changed, or the classes
+            differ: then it is another data set, not a grown one.
     """
 
     def __init__(self, storage: Storage, present: Manifest, source: Source, ledger: Ledger) -> None:
@@ -39,10 +39,10 @@ class Growth:
         self._names, self._stamps, self._contents = (column[by_name] for column in columns)
         self.counts = self._compare()
 
-    def tasks(self, settings: Settings, split: str) -> Iterator[Task]:
-        """The new images as shards that continue the numbers of those there are."""
+    def tasks(self, spec: Spec, split: str) -> Iterator[Task]:
+        """The new images as shards, numbered on from the existing ones."""
         index = self._present.records.get(split, 0)
-        return chunks(self._new(split), settings, split, index, self._firsts.get(split, 0))
+        return chunks(self._new(split), spec, split, index, self._firsts.get(split, 0))
 
     def _read(self, storage: Storage) -> tuple[list[int], list[int], list[int]]:
         names: list[int] = []
@@ -92,7 +92,7 @@ class Growth:
         return place if place < len(self._names) and self._names[place] == wanted else None
 
     def _was_bad(self, place: int, item: Item) -> bool:
-        """A mended image: it was skipped and is another one now."""
+        """Whether it is a repaired image: it was skipped, and has changed since."""
         return bool(self._contents[place] == 0) and self._stamps[place] != name_hash(item.stamp)
 
     def _differs(self, place: int, item: Item) -> bool:

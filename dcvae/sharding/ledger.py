@@ -1,7 +1,7 @@
-"""All images of a source, noted down once: in the source's order, and in the order of a set.
+"""All images of a source, listed once: in the source's order, and in the order of a shard set.
 
-A set's order is by a hash of the images' names: random, and yet the same at every look. A source
-in order of class, as most are, would else make batches of one class.
+A set is ordered by a hash of the images' names: random, yet the same every time. Otherwise a source
+sorted by class, as most are, would make batches of one class.
 """
 
 import json
@@ -14,8 +14,8 @@ _COLUMNS = "name, stamp, label, reference, bad, size, rowid"
 
 
 class Ledger:
-    """Images by split. They lie in a private file that SQLite keeps in the temporary folder and
-    removes itself, so that memory does not grow with their number."""
+    """Images by split, in a private file that SQLite keeps in the temporary folder and removes
+    itself, so that memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._db = scratch()
@@ -25,7 +25,7 @@ class Ledger:
         )
 
     def add(self, split: str, items: Iterable[Item]) -> int:
-        """Note ``items`` down; return how many there are.
+        """Add ``items``; return how many there are.
 
         Raises:
             UserError: the temporary folder is full.
@@ -41,11 +41,11 @@ class Ledger:
             ).rowcount
 
     def in_order(self, split: str) -> Iterator[Item]:
-        """The images of ``split`` as the source has them."""
+        """The images of ``split`` in the source's order."""
         return self._select("rowid", split)
 
     def shuffled(self, split: str) -> Iterator[Item]:
-        """The images of ``split`` in the order of a set."""
+        """The images of ``split`` in the order of a shard set."""
         return self._select("rank, name", split)
 
     def _select(self, order: str, split: str) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""Making the shards that are not there yet, in one process or several."""
+"""Makes the missing shards, in one process or several."""
 
 import multiprocessing
 import os
@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from dcvae.errors import UserError
 from dcvae.processes import die_with_parent
 from dcvae.progress import OnProgress
-from dcvae.sharding.build import Made, Record, made, make, record_key
+from dcvae.sharding.build import Finished, Record, finished, make, record_key
 from dcvae.sharding.claim import Claim
-from dcvae.sharding.plan import Settings, Task
+from dcvae.sharding.plan import Spec, Task
 from dcvae.sharding.sources import Source
 from dcvae.sharding.spill import Reader, rounds
 from dcvae.storage import NotFound, Storage
@@ -23,7 +23,7 @@ _SHOWN = 3  # bad images named in a message
 
 
 class Intake:
-    """Counts images, tells the progress, and stops the work when too many are bad."""
+    """Counts images, reports progress, and stops the work if too many are bad."""
 
     def __init__(
         self, total: int, max_bad_fraction: float, what: str, progress: OnProgress | None
@@ -34,7 +34,7 @@ class Intake:
         self._examples: list[str] = []
         self._tell()
 
-    def add(self, shard: Made) -> None:
+    def add(self, shard: Finished) -> None:
         """Count the images of a finished shard.
 
         Raises:
@@ -59,25 +59,25 @@ class Intake:
 
 def make_all(
     source: Source,
-    settings: Settings,
+    spec: Spec,
     tasks: Iterator[Task],
     claim: Claim,
     workers: int,
     intake: Intake,
-) -> list[Made]:
-    """Make the shards of ``tasks`` that are not there yet; return all of them, in order.
+) -> list[Finished]:
+    """Make the missing shards of ``tasks``; return all shards, in order.
 
     Raises:
-        UserError: too many images are bad, storage fails, or another writer has taken over.
+        UserError: too many images are bad, the storage fails, or another writer has taken over.
     """
-    done: dict[int, Made] = {}
-    missing = _missing(claim.storage, settings, tasks, done, intake)
-    shards: Iterator[tuple[Task, Made]]
+    done: dict[int, Finished] = {}
+    missing = _missing(claim.storage, spec, tasks, done, intake)
+    shards: Iterator[tuple[Task, Finished]]
     for reader, some in rounds(source, missing, intake.progress):
         if workers <= 1:
-            shards = ((task, make(reader, settings, task, claim)) for task in some)
+            shards = ((task, make(reader, spec, task, claim)) for task in some)
         else:
-            shards = _in_processes(reader, settings, some, claim, workers)
+            shards = _in_processes(reader, spec, some, claim, workers)
         for task, shard in shards:
             done[task.index] = shard
             intake.add(shard)
@@ -94,12 +94,12 @@ def read_record(storage: Storage, split: str, index: int) -> Record | None:
 
 def _missing(
     storage: Storage,
-    settings: Settings,
+    spec: Spec,
     tasks: Iterator[Task],
-    done: dict[int, Made],
+    done: dict[int, Finished],
     intake: Intake,
 ) -> Iterator[Task]:
-    """The tasks without a valid record and all tars; the others go into ``done``."""
+    """The tasks whose record or tars are missing or outdated; the others go into ``done``."""
     sizes: dict[str, int] | None = None
     for task in tasks:
         if sizes is None:
@@ -109,31 +109,31 @@ def _missing(
             record = read_record(storage, task.split, task.index)
         valid = (
             record is not None
-            and record.inputs == task.inputs(settings)
+            and record.inputs == task.inputs(spec)
             and all(sizes.get(shard.key) == shard.bytes for shard in record.shards.values())
         )
         if record is None or not valid:
             yield task
         else:
-            done[task.index] = made(record)
+            done[task.index] = finished(record)
             intake.add(done[task.index])
 
 
 def _in_processes(
-    source: Reader, settings: Settings, missing: Iterator[Task], claim: Claim, workers: int
-) -> Iterator[tuple[Task, Made]]:
-    """Make shards in ``workers`` processes, with few tasks waiting so that memory stays small."""
+    source: Reader, spec: Spec, missing: Iterator[Task], claim: Claim, workers: int
+) -> Iterator[tuple[Task, Finished]]:
+    """Make shards in ``workers`` processes; few tasks wait at a time, to save memory."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
-        running: dict[Future[Made], Task] = {}
+        running: dict[Future[Finished], Task] = {}
         try:
             for task in missing:
-                running[pool.submit(make, source, settings, task, claim)] = task
+                running[pool.submit(make, source, spec, task, claim)] = task
                 while len(running) >= 2 * workers:
-                    yield from _finished(running)
+                    yield from _completed(running)
             while running:
-                yield from _finished(running)
+                yield from _completed(running)
         except BrokenProcessPool:
             raise UserError(
                 "a sharding process was killed, most likely for want of memory: use fewer workers "
@@ -145,12 +145,12 @@ def _in_processes(
             raise
 
 
-def _finished(running: dict[Future[Made], Task]) -> Iterator[tuple[Task, Made]]:
+def _completed(running: dict[Future[Finished], Task]) -> Iterator[tuple[Task, Finished]]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         yield running.pop(future), future.result()
 
 
 def _start_worker(parent: int) -> None:
-    """Die with the parent, also when it is dead already, and quietly on Ctrl-C."""
+    """Have the worker die with its parent, even if that is dead already, and quietly on Ctrl-C."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Which images go into which shard. A pure function of the source and the settings."""
+"""Which images go into which shard: a pure function of the source and the spec."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from dcvae.sharding.sources import Item, Source
 from dcvae.shards.encodings import encoding_of
 
 LARGEST = 1024  # pixels
-_TOLD = 4096  # images between two words on the progress
-_PER_SHARD = {64: 4096, 512: 512, 1024: 128}  # up to this resolution: samples; some 50 MB
+_TOLD = 4096  # images between two progress reports
+_PER_SHARD = {64: 4096, 512: 512, 1024: 128}  # samples up to this resolution; some 50 MB
 
 
 @dataclass(frozen=True)
-class Settings:
+class Spec:
     """What a shard's bytes depend on besides the images."""
 
     resolution: int
@@ -35,11 +35,11 @@ class Settings:
 
     @property
     def encoding(self) -> dict[int, str]:
-        """Resolution → how images are stored."""
+        """How images are stored, by resolution."""
         return {r: encoding_of(r, self.lossless) for r in self.resolutions}
 
 
-def settings(
+def spec_of(
     source: Source,
     *,
     resolution: int,
@@ -47,8 +47,8 @@ def settings(
     channels: int | None,
     samples_per_shard: int | None,
     lossless: bool,
-) -> Settings:
-    """Check the settings and fill in those that the source and the resolution imply.
+) -> Spec:
+    """The spec for these options; what is None follows from the source or the resolution.
 
     Raises:
         UserError: one of them is impossible.
@@ -65,32 +65,32 @@ def settings(
         samples_per_shard = next(n for most, n in _PER_SHARD.items() if resolution <= most)
     if samples_per_shard < 1:
         raise UserError(f"samples_per_shard is {samples_per_shard}: it must be 1 or more")
-    return Settings(resolution, min_resolution, channels, samples_per_shard, lossless)
+    return Spec(resolution, min_resolution, channels, samples_per_shard, lossless)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One shard to be made: the ``items`` in its order, numbered from ``first`` on in the split."""
+    """A shard to make: its ``items`` in order, numbered from ``first`` on within the split."""
 
     split: str
     index: int
     first: int
     items: tuple[Item, ...]
 
-    def inputs(self, settings: Settings) -> str:
-        """Hash of all that the shard's content follows from."""
+    def inputs(self, spec: Spec) -> str:
+        """Hash of everything that determines the shard's content."""
         return _hash(
-            asdict(settings),
+            asdict(spec),
             self.first,
             [(i.name, i.stamp, i.label, i.bad) for i in self.items],
         )
 
 
 def chunks(
-    items: Iterator[Item], settings: Settings, split: str, index: int = 0, first: int = 0
+    items: Iterator[Item], spec: Spec, split: str, index: int = 0, first: int = 0
 ) -> Iterator[Task]:
     """``items`` as shards, lazily; ``index`` and ``first`` are the first shard's."""
-    while chunk := tuple(islice(items, settings.samples_per_shard)):
+    while chunk := tuple(islice(items, spec.samples_per_shard)):
         yield Task(split, index, first, chunk)
         first += len(chunk)
         index += 1
@@ -98,8 +98,8 @@ def chunks(
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look at all of a source's names has found: images of each split, fingerprint of
-    their names, stamps and labels in the source's order, and all of them."""
+    """What listing a source has found: the number of images per split, a fingerprint of names,
+    stamps and labels in the source's order, and the images themselves."""
 
     counts: dict[str, int]
     fingerprint: str
@@ -112,10 +112,10 @@ class Survey:
 
 
 def survey(source: Source, progress: OnProgress | None = None) -> Survey:
-    """Note all images down, without reading any.
+    """List all images without reading any.
 
     Raises:
-        UserError: there is none.
+        UserError: there are none to train on.
     """
     ledger, digest, counts = Ledger(), hashlib.sha256(), {}
     seen = 0

@@ -1,11 +1,11 @@
-"""The manifest is written last: before it there is no set, after it the set is whole."""
+"""Publishes a set by writing its manifest, last: without a manifest there is no set."""
 
 from typing import Any, Literal, cast
 
 from dcvae.errors import UserError
-from dcvae.sharding.build import Made
+from dcvae.sharding.build import Finished
 from dcvae.sharding.claim import Claim
-from dcvae.sharding.plan import Settings, Survey
+from dcvae.sharding.plan import Spec, Survey
 from dcvae.sharding.sources import Source
 from dcvae.shards.manifest import (
     FORMAT_VERSION,
@@ -26,9 +26,9 @@ from dcvae.version import __version__
 
 def manifest_of(
     source: Source,
-    settings: Settings,
+    spec: Spec,
     seen: Survey,
-    made: dict[str, list[Made]],
+    made: dict[str, list[Finished]],
     name: str,
     grown_from: Manifest | None = None,
     hints: dict[str, Any] | None = None,
@@ -42,11 +42,11 @@ def manifest_of(
     splits = {
         split: {
             str(r): [*base.get(split, {}).get(str(r), []), *_shards(shards, r)]
-            for r in settings.resolutions
+            for r in spec.resolutions
         }
         for split, shards in made.items()
     }
-    if not splits["train"][str(settings.resolution)]:
+    if not splits["train"][str(spec.resolution)]:
         raise UserError(f"{source.uri} has no usable image to train on")
     skipped = [
         Skipped(split=split, name=item, reason=reason)
@@ -60,10 +60,10 @@ def manifest_of(
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
-        resolutions=settings.resolutions,
-        channels=cast(Literal[1, 3], settings.channels),
-        encoding={str(r): cast(Encoding, kind) for r, kind in settings.encoding.items()},
-        samples_per_shard=settings.samples_per_shard,
+        resolutions=spec.resolutions,
+        channels=cast(Literal[1, 3], spec.channels),
+        encoding={str(r): cast(Encoding, kind) for r, kind in spec.encoding.items()},
+        samples_per_shard=spec.samples_per_shard,
         splits=splits,
         records=counted,
         classes=source.classes,
@@ -79,10 +79,10 @@ def manifest_of(
 
 
 def publish(manifest: Manifest, claim: Claim) -> Manifest:
-    """Write the manifest if nobody else has, and return the one that stands.
+    """Write the manifest unless an equal one is there, and return the one that is published.
 
     Raises:
-        UserError: a shard is gone, or another writer was first with other images.
+        UserError: a shard is gone, or another writer was first with different images.
     """
     storage = claim.storage
     claim.check()
@@ -110,5 +110,5 @@ def publish(manifest: Manifest, claim: Claim) -> Manifest:
     return manifest
 
 
-def _shards(made: list[Made], resolution: int) -> list[Shard]:
+def _shards(made: list[Finished], resolution: int) -> list[Shard]:
     return [shard.shards[str(resolution)] for shard in made if shard.shards]

@@ -1,4 +1,4 @@
-"""Tables on the local disk, for what is too much for memory."""
+"""Database tables on the local disk, for what does not fit in memory."""
 
 import sqlite3
 
@@ -6,14 +6,14 @@ from dcvae.errors import UserError
 
 
 def scratch() -> sqlite3.Connection:
-    """An empty database that spills to a nameless file in the temporary folder."""
+    """An empty database that spills to an unnamed file in the temporary folder."""
     database = sqlite3.connect("", isolation_level=None)
     database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;")
     return database
 
 
 class disk_errors:  # noqa: N801
-    """Within, a full temporary folder is one sentence."""
+    """Within the block, a full temporary folder raises a UserError."""
 
     def __enter__(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""From a source of images to a shard set."""
+"""Turns a source of images into a shard set: the public functions."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -7,11 +7,11 @@ from typing import Any, Required, Unpack, cast
 
 from dcvae.errors import UserError
 from dcvae.progress import OnProgress
-from dcvae.sharding.build import Made
+from dcvae.sharding.build import Finished
 from dcvae.sharding.claim import Claim
 from dcvae.sharding.growth import Growth
 from dcvae.sharding.parts import Intake, make_all
-from dcvae.sharding.plan import Settings, Survey, Task, chunks, settings, survey
+from dcvae.sharding.plan import Spec, Survey, Task, chunks, spec_of, survey
 from dcvae.sharding.publication import manifest_of, publish
 from dcvae.sharding.sources import Source, open_source
 from dcvae.sharding.sources.hints import HintOptions, Hints
@@ -34,31 +34,31 @@ class Options(HintOptions, total=False):
 
 
 def shard(source: str | Source, destination: str, **options: Unpack[Options]) -> Manifest:
-    """Cut the images of ``source`` into a shard set at ``destination`` and return its manifest.
+    """Make a shard set of the images of ``source`` at ``destination`` and return its manifest.
 
-    The same call again continues where it was killed, and writes nothing when all is there. When
+    The same call again continues where it was killed, and writes nothing if everything is there. If
     the source has grown, it adds shards and publishes a new version; the old one stays readable.
     The result does not depend on ``workers`` or on interruptions. Memory does not grow with the
     number of images.
 
     Args:
         source: see :func:`dcvae.sharding.sources.open_source`.
-        destination: folder or s3:// prefix.
-        resolution: side of the largest images, a power of two from 4 to 1024; must be given.
-        min_resolution: side of the smallest; 4 by default.
-        channels: 1 (grey) or 3 (RGB); as the source by default.
+        destination: a folder or an s3:// prefix.
+        resolution: side of the largest images, a power of two from 4 to 1024; required.
+        min_resolution: side of the smallest images; 4 by default.
+        channels: 1 (grey) or 3 (RGB); those of the source by default.
         name: of the data set; the source's by default.
-        samples_per_shard: by default so many that a shard has some 50 MB at most.
-        max_bad_fraction: of the images may be unusable; they are listed in the manifest.
-            0.01 by default.
-        lossless: store images from 256 pixels up as PNG instead of JPEG.
-        workers: processes that decode and resize; 1 by default.
-        progress: told the number of images done and of all.
-        test, splits, classes, labels, image, follow_links: how a source given as text is to be
-            understood, see :class:`dcvae.sharding.sources.hints.Hints`.
+        samples_per_shard: images per shard; by default, as many as fit in some 50 MB.
+        max_bad_fraction: largest share of unusable images, which are listed in the manifest; 0.01
+            by default.
+        lossless: store images of 256 pixels and more as PNG instead of JPEG.
+        workers: number of processes that decode and resize; 1 by default.
+        progress: called with the number of images done and in total.
+        test, splits, classes, labels, image, follow_links: how to interpret a source given as
+            text, see :class:`dcvae.sharding.sources.hints.Hints`.
 
     Raises:
-        UserError: the source or the settings cannot be used, too many images are bad, or
+        UserError: the source or the options cannot be used, too many images are bad, or
             ``destination`` holds something else. No manifest is written then.
     """
     job = _Job(source, destination, options)
@@ -67,20 +67,20 @@ def shard(source: str | Source, destination: str, **options: Unpack[Options]) ->
     made = {split: job.make(tasks) for split, tasks in job.tasks()}
     name = options.get("name") or job.source.name
     seen, before = job.seen, job.grown_from
-    manifest = manifest_of(job.source, job.settings, seen, made, name, before, job.hints)
+    manifest = manifest_of(job.source, job.spec, seen, made, name, before, job.hints)
     return publish(manifest, job.claim)
 
 
 def shard_part(
     part: int, parts: int, source: str | Source, destination: str, **options: Unpack[Options]
 ) -> int:
-    """Make only each ``parts``-th shard, beginning with number ``part``; return how many images.
+    """Make every ``parts``-th shard, starting with number ``part``; return its number of images.
 
     Any number of machines may do this at once, one part each. :func:`shard` with the same
-    arguments then finds all shards made and publishes the set, equal to one made in one piece.
+    arguments then finds all shards and publishes the set, the same as one made in one go.
 
     Raises:
-        UserError: as :func:`shard`, or there is no such part.
+        UserError: as for :func:`shard`, or there is no such part.
     """
     if not 0 <= part < parts:
         raise UserError(f"there is no part {part} of {parts}: parts count from 0")
@@ -92,16 +92,16 @@ def shard_part(
 
 
 class _Job:
-    """A sharding that has been checked and may begin.
+    """A sharding whose inputs have been checked.
 
-    ``finished`` is the manifest when there is nothing to do, ``grown_from`` the one to go on from.
+    ``finished`` is the manifest if there is nothing to do, ``grown_from`` the one to extend.
     """
 
     def __init__(self, source: str | Source, destination: str, options: Options) -> None:
         named = isinstance(source, str)
         self.source = _opened(source, options) if isinstance(source, str) else source
         self.hints: dict[str, Any] | None = asdict(Hints(**_hints(options))) if named else None
-        self.settings = settings(
+        self.spec = spec_of(
             self.source,
             resolution=options["resolution"],
             min_resolution=options.get("min_resolution", 4),
@@ -119,7 +119,7 @@ class _Job:
         if before is not None:
             counts = self._look_at(storage, load_manifest(storage), options.get("name"))
         base = before.etag if before else None
-        self.claim = Claim(storage, self.source.uri, self.settings, self.seen, base, self.hints)
+        self.claim = Claim(storage, self.source.uri, self.spec, self.seen, base, self.hints)
         if self.finished is not None:
             return
         self.claim.take()
@@ -132,20 +132,20 @@ class _Job:
         )
 
     def tasks(self) -> Iterator[tuple[str, Iterator[Task]]]:
-        """(split, its shards that are to be made or have been made already)."""
+        """(split, its shards, whether they exist already or not)."""
         for split in self.seen.counts:
             if self._growth is not None:
-                yield split, self._growth.tasks(self.settings, split)
+                yield split, self._growth.tasks(self.spec, split)
             else:
-                yield split, chunks(self.seen.ledger.shuffled(split), self.settings, split)
+                yield split, chunks(self.seen.ledger.shuffled(split), self.spec, split)
 
-    def make(self, tasks: Iterator[Task]) -> list[Made]:
-        """Make the shards that are missing; return all."""
-        return make_all(self.source, self.settings, tasks, self.claim, self._workers, self._intake)
+    def make(self, tasks: Iterator[Task]) -> list[Finished]:
+        """Make the missing shards; return all."""
+        return make_all(self.source, self.spec, tasks, self.claim, self._workers, self._intake)
 
     def _look_at(self, storage: Storage, present: Manifest, name: str | None) -> dict[str, int]:
-        """Compare with the published set; the number of new images of each split."""
-        _check_settings(storage, present, self.settings)
+        """Compare with the published set; return the number of new images per split."""
+        _check_spec(storage, present, self.spec)
         _check_words(storage, present, name, self.hints)
         if present.source.fingerprint != self.seen.fingerprint:
             self._growth = Growth(storage, present, self.source, self.seen.ledger)
@@ -169,7 +169,7 @@ def _hints(options: Options) -> HintOptions:
 def _check_words(
     storage: Storage, present: Manifest, name: str | None, hints: dict[str, Any] | None
 ) -> None:
-    """Refuse options that a set which is there would ignore."""
+    """Refuse options that an existing set would ignore."""
     asked: dict[str, tuple[Any, Any]] = {
         "name": (present.name, name if name is not None else present.name)
     }
@@ -183,8 +183,8 @@ def _check_words(
             )
 
 
-def _check_settings(storage: Storage, present: Manifest, mine: Settings) -> None:
-    """Refuse to go on with a set that was made otherwise."""
+def _check_spec(storage: Storage, present: Manifest, mine: Spec) -> None:
+    """Refuse to extend a set that was made with another spec."""
     wanted = (mine.resolutions, mine.channels, mine.samples_per_shard)
     encoding = {str(r): kind for r, kind in mine.encoding.items()}
     there = (present.resolutions, present.channels, present.samples_per_shard)

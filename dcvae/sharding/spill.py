@@ -1,9 +1,9 @@
-"""Sources that can only be read from front to back, and sets that want their images mixed.
+"""Reorders the images of sources that can only be read from front to back.
 
-A zip on S3, a tar on S3 or a table is read once in its own order, and the images that the next
-shards need are laid down in one local file; the shards are then made from there, in any order. It
-costs the bytes of the images, written and read once, on a local disk. What does not fit is done in
-several rounds, each of which reads the source again.
+A zip or tar on S3, or a table, is read once in its own order, and the images of the next shards are
+written to one local file, from which the shards are then made in any order. That takes the size of
+the images on a local disk. If it does not fit, there are several rounds, each of which reads the
+source again.
 """
 
 import os
@@ -21,9 +21,9 @@ from dcvae.sharding.sources import Item, Source
 from dcvae.sharding.sources.base import Loaded
 from dcvae.shards.encodings import BadImage
 
-LARGEST = 32 << 30  # bytes of one round, if the disk has twice as much
-IMAGES = 400_000  # of one round: their names are in memory
-_TOLD = 256  # images between two words on the progress
+LARGEST = 32 << 30  # bytes of one round, if twice as much is free on the disk
+IMAGES = 400_000  # most images of one round, whose names are in memory
+_TOLD = 256  # images between two progress reports
 
 
 class Reader(Protocol):
@@ -33,8 +33,8 @@ class Reader(Protocol):
 
 
 class Spill:
-    """Images in a nameless local file. Can be pickled; other processes reach the file through
-    this one, which must live."""
+    """Images in an unnamed local file. It can be pickled: other processes open the file through
+    this process, which must stay alive."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -44,7 +44,7 @@ class Spill:
         return {"_path": self._path, "_file": None}
 
     def load(self, item: Item) -> Loaded:
-        """The bytes that ``item.reference`` (start, length, reason) tells of."""
+        """The bytes at ``item.reference`` (start, length, reason)."""
         start, length, reason = item.reference
         if reason:
             raise BadImage(reason)
@@ -57,7 +57,7 @@ class Spill:
 def rounds(
     source: Source, tasks: Iterator[Task], progress: OnProgress | None
 ) -> Iterator[tuple[Reader, Iterator[Task]]]:
-    """``tasks`` in rounds, with what loads their images."""
+    """``tasks`` in rounds, each with what loads its images."""
     if not source.ordered:
         yield source, tasks
         return
@@ -70,11 +70,11 @@ def rounds(
 
 
 def budget() -> int:
-    """Bytes that one round may lay down: half of what the temporary folder has free, at most 32
-    GiB, or what ``DCVAE_SPILL_BYTES`` says.
+    """Bytes that one round may write: ``DCVAE_SPILL_BYTES``, or half of the temporary folder's free
+    space, at most 32 GiB.
 
     Raises:
-        UserError: it says no number.
+        UserError: the variable is not a number.
     """
     told = os.environ.get(SPILL_BYTES)
     if told is None:
@@ -101,7 +101,7 @@ def _rounds(tasks: Iterator[Task], most: int) -> Iterator[list[Task]]:
 def _lay_down(
     source: Source, tasks: list[Task], file: BinaryIO, progress: OnProgress | None
 ) -> list[Task]:
-    """Read the images of ``tasks`` in the source's order into ``file``; the tasks that read it."""
+    """Copy the images of ``tasks`` into ``file`` in the source's order; return tasks for it."""
     places = [(item.place, t, n) for t, task in enumerate(tasks) for n, item in
               enumerate(task.items) if not item.bad]  # fmt: skip
     places.sort()

@@ -1,1 +1,1 @@
-"""What a shard set is: its manifest, its tars, how images are stored in them."""
+"""What a shard set is: its manifest, its tar files, and how images are stored in them."""

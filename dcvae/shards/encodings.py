@@ -10,7 +10,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 
 JPEG_QUALITY = 95
-JPEG_FROM = 256  # pixels; smaller images are stored raw, decoding them costs nothing
+JPEG_FROM = 256  # pixels; smaller images are stored raw, so that decoding costs nothing
 
 
 class BadImage(Exception):  # noqa: N818
@@ -18,14 +18,14 @@ class BadImage(Exception):  # noqa: N818
 
 
 def encoding_of(resolution: int, lossless: bool = False) -> str:
-    """How images of this side are stored: "npy", or from 256 pixels "jpg" ("png" if lossless)."""
+    """How images of this side are stored: "npy"; from 256 pixels "jpg", or "png" if lossless."""
     if resolution < JPEG_FROM:
         return "npy"
     return "png" if lossless else "jpg"
 
 
 def npy_header(resolution: int, channels: int) -> bytes:
-    """The one header of every .npy member: NPY 1.0, uint8, C order, [R, R, C], 128 bytes."""
+    """The header of every .npy member: NPY 1.0, uint8, C order, [R, R, C], 128 bytes."""
     shape = f"({resolution}, {resolution}, {channels})"
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
@@ -51,7 +51,7 @@ def encode(pixels: Pixels, encoding: str) -> bytes:
 
 
 def is_ready_jpeg(data: bytes, resolution: int, channels: int) -> bool:
-    """True when ``data`` is a JPEG to be stored as it is: right size, colours, not rotated."""
+    """Whether ``data`` is a JPEG that can be stored as it is: right size, colours, not rotated."""
     if not data.startswith(b"\xff\xd8"):
         return False
     try:
@@ -68,7 +68,7 @@ def is_ready_jpeg(data: bytes, resolution: int, channels: int) -> bool:
 def decode_stored(data: bytes, encoding: str, out: Pixels) -> None:
     """Decode a .jpg or .png member into ``out``, uint8 [R, R, C].
 
-    The size in the header is compared first: a member that claims another one costs nothing.
+    The size in the header is checked first, so a member that claims another size costs nothing.
 
     Raises:
         BadImage: it is damaged or not of this size.

@@ -16,17 +16,17 @@ from dcvae.shards.manifest import Manifest
 from dcvae.shards.reader import read_shard
 from dcvae.storage import Storage
 
-SHARDS = 8  # that a sheet's images come from at most: a shard is up to 50 MB
+SHARDS = 8  # most shards that a sheet's images come from; a shard has up to 50 MB
 COLUMNS, SIDE = 8, 96
 _HEAD = ("split", "pixels", "stored", "images", "shards", "size", "per image")
-_WIDTH = 200  # more than a row needs: what a file gets does not depend on a terminal
+_WIDTH = 200  # wider than any row, so that output does not depend on the terminal
 _FEW = 5  # skipped images that the table names
 _FEW_CLASSES = 10
 
 
 def table(manifest: Manifest) -> str:
-    """The manifest as lines of text: splits and resolutions, sizes, how the source was understood,
-    and what was left out."""
+    """The manifest as text: splits, resolutions and sizes, how the source was interpreted, and what
+    was left out."""
     colours = "grey" if manifest.channels == 1 else "RGB"
     labels = f", {len(manifest.classes)} classes" if manifest.classes else ""
     rows: list[tuple[str, ...]] = []
@@ -60,9 +60,9 @@ def table(manifest: Manifest) -> str:
 def contact_sheet(
     storage: Storage, manifest: Manifest, split: str, resolution: int, count: int, seed: int
 ) -> Image:
-    """``count`` random images of ``split``, at ``resolution``; equal for equal ``seed``.
+    """``count`` random images of ``split`` at ``resolution``; equal for equal ``seed``.
 
-    They come from a few random shards, so that a look at a large set costs little.
+    They come from a few random shards, so that inspecting a large set costs little.
 
     Raises:
         UserError: there is no such split or resolution, or a shard is damaged.

@@ -1,4 +1,4 @@
-"""JPEG files without what cameras and programs write beside the picture."""
+"""JPEG files without the metadata that cameras and programs add."""
 
 _SOI, _EOI, _SOS, _APP0, _APP14, _APP15, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xEE, 0xEF, 0xFE
 _RESTARTS = range(0xD0, 0xD8)
@@ -6,11 +6,10 @@ _JFIF = bytes.fromhex("ffe000104a46494600010100000100010000")
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """``data`` without EXIF, positions, previews, comments, colour profiles and what follows its
-    end; the picture decodes to the same pixels. A plain JFIF header stands in front, and an
-    Adobe segment, which says how colours are coded, stays.
+    """``data`` without EXIF, locations, previews, comments, colour profiles and trailing bytes.
 
-    Returns None when it is not built as JPEG files are.
+    It decodes to the same pixels. It starts with a plain JFIF header; an Adobe segment, which says
+    how colours are coded, stays. Returns None if ``data`` is not structured as a JPEG file.
     """
     if data[:2] != bytes([0xFF, _SOI]):
         return None
@@ -39,7 +38,7 @@ def without_metadata(data: bytes) -> bytes | None:
 
 
 def _end_of_scan(data: bytes, at: int) -> int:
-    """Where the coded data that begins at ``at`` ends: at the next marker but restarts."""
+    """Where the coded data starting at ``at`` ends: at the next marker that is not a restart."""
     while True:
         at = data.find(b"\xff", at)
         if at < 0 or at + 1 >= len(data):

@@ -1,4 +1,4 @@
-"""The manifest: what a shard set holds. Its presence means that the set is complete."""
+"""The manifest: what a shard set contains. Its presence means that the set is complete."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ class _Part(BaseModel):
 
 
 class Shard(_Part):
-    """One tar file: its key below the set, how many samples, its size in bytes and its hash."""
+    """A tar file: its key below the set, number of samples, size in bytes, and hash."""
 
     key: Annotated[str, AfterValidator(_key)]
     samples: PositiveInt
@@ -47,9 +47,9 @@ class Shard(_Part):
 
 
 class Origin(_Part):
-    """Where the images came from; the fingerprint is of their names and stamps, in order.
+    """Where the images came from, with a fingerprint of their names and stamps in order.
 
-    ``hints`` say how it was understood, where it was named by a text: how much is held out, say.
+    ``hints`` are the user's hints on how to interpret it, such as how many images to hold out.
     """
 
     uri: str
@@ -66,7 +66,7 @@ class Skipped(_Part):
 
 
 class Ignored(_Part):
-    """Files of one kind that were no images to be used: how many, and one of them."""
+    """Files of one kind that were not used as images: how many, and one of them."""
 
     kind: str
     files: PositiveInt
@@ -76,11 +76,11 @@ class Ignored(_Part):
 class Manifest(_Part):
     """Contents of ``manifest.json``.
 
-    ``splits`` maps a split's name to, for each resolution (as text), the list of its shards.
-    Shard *i* of a split holds the same samples in the same order at every resolution.
-    ``records`` counts the records beside the shards, ``<split>/index/shard-<i>.json``, which say
-    what each sample was made from. ``notes`` say how the source was understood. ``grown_from`` is
-    the fingerprint of the version before.
+    ``splits`` maps a split's name to its shards by resolution (as text). Shard *i* of a split holds
+    the same samples in the same order at every resolution. ``records`` counts the records beside
+    the shards, ``<split>/index/shard-<i>.json``, which say what each sample was made from.
+    ``notes`` say how the source was interpreted. ``grown_from`` is the fingerprint of the previous
+    version.
     """
 
     format_version: Literal[1, 2]
@@ -143,7 +143,7 @@ class Manifest(_Part):
 
 
 def fingerprint(splits: dict[str, dict[str, list[Shard]]]) -> str:
-    """Hash of all shard hashes: equal content, equal fingerprint."""
+    """Hash of all shard hashes: equal content has equal fingerprints."""
     hashes = {
         split: {resolution: [shard.sha256 for shard in shards] for resolution, shards in s.items()}
         for split, s in splits.items()
@@ -152,7 +152,7 @@ def fingerprint(splits: dict[str, dict[str, list[Shard]]]) -> str:
 
 
 def version_key(identity: str) -> str:
-    """Key of the copy of the manifest that stays when the set grows."""
+    """Key of the copy of a manifest that stays when the set grows."""
     return f"versions/{identity}.json"
 
 
@@ -160,10 +160,10 @@ def load_manifest(storage: Storage, fingerprint: str | None = None) -> Manifest:
     """Read the manifest of the shard set in ``storage``.
 
     Args:
-        fingerprint: of an earlier version, for a run that must go on with what it began with.
+        fingerprint: that of an earlier version, for a run that keeps to what it began with.
 
     Raises:
-        UserError: there is none, it is malformed, or written by a later version of the format.
+        UserError: there is none, it is malformed, or it is of a later format version.
     """
     uri = storage.uri
     try:

@@ -1,4 +1,4 @@
-"""One shard: fetched whole, checked against the manifest, and only then parsed."""
+"""Reads a shard: fetched whole, checked against the manifest, and only then parsed."""
 
 import hashlib
 import time
@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from dcvae.errors import UserError
 from dcvae.shards.encodings import BadImage, Pixels, decode_stored, npy_header
 from dcvae.shards.manifest import Shard
-from dcvae.shards.tar import BadShard, Members, walk
+from dcvae.shards.tar import BadShard, Members, find_members
 from dcvae.storage import Storage
 
 Integers = npt.NDArray[np.int64]
@@ -21,7 +21,7 @@ _ATTEMPTS = 4
 
 SHARDS = Counter("dcvae_stream_shards", "Shards read.")
 BYTES = Counter("dcvae_stream_bytes", "Bytes of shards read.", unit="bytes")
-MISMATCHES = Counter("dcvae_stream_mismatches", "Shards that came other than the manifest says.")
+MISMATCHES = Counter("dcvae_stream_mismatches", "Shards that differed from the manifest.")
 
 
 class Samples:
@@ -34,10 +34,10 @@ class Samples:
         """Parse ``body``; ``shape`` is (R, R, C) of every image.
 
         Raises:
-            BadShard: it holds anything but ``shard.samples`` images as this program stores them.
+            BadShard: it is not exactly ``shard.samples`` images as this program stores them.
         """
         self._body, self._encoding, self._shape = body, encoding, shape
-        self._members: Members = walk(body, encoding)
+        self._members: Members = find_members(body, encoding)
         self.labels: Integers | None = self._members.labels
         found = len(self._members.starts)
         if found != shard.samples:
@@ -63,7 +63,7 @@ class Samples:
                 raise BadShard(f"sample {number} is {error}") from error
 
     def _raw_view(self) -> Pixels:
-        """All images as uint8 [samples, R * R * C], after comparing every .npy header."""
+        """All images as uint8 [samples, R * R * C], after checking every .npy header."""
         header = np.frombuffer(npy_header(self._shape[0], self._shape[2]), np.uint8)
         length = int(np.prod(self._shape))
         starts, sizes = self._members.starts, self._members.sizes
@@ -87,7 +87,7 @@ class Samples:
 
 
 class Kept(Protocol):
-    """A place nearby that keeps shards which have been read."""
+    """A nearby place that keeps shards, such as a cache."""
 
     def get(self, shard: Shard) -> bytes | None: ...
 
@@ -103,10 +103,10 @@ def read_shard(
     shape: tuple[int, int, int],
     cache: Kept | None = None,
 ) -> Samples:
-    """Fetch and parse one shard, which ``cache`` may have and else is given.
+    """Fetch and parse one shard, from ``cache`` if it has the shard; else it is added there.
 
     Raises:
-        UserError: naming the shard, when it is missing or what comes is not what was written.
+        UserError: names the shard; it is missing, or not what was written.
     """
     uri = f"{storage.uri}/{shard.key}"
     complaint = ""

@@ -26,7 +26,7 @@ def open_storage(uri: str) -> Storage:
 
     ``s3://bucket/prefix`` takes endpoint, region and credentials from the standard AWS variables
     and files (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, …). ``file:///path`` and plain paths
-    are folders, created with the first write. Opening does no request.
+    are folders, created by the first write. Opening sends no request.
 
     Raises:
         UserError: the scheme is unknown or the URI malformed.

@@ -1,4 +1,4 @@
-"""What every place for bytes can do."""
+"""The interface of every storage."""
 
 import json
 from abc import ABC, abstractmethod
@@ -15,12 +15,12 @@ class NotFound(UserError):  # noqa: N818
 
 
 class Conflict(Exception):  # noqa: N818
-    """A conditional write came too late: somebody else wrote first. Nothing was changed."""
+    """A conditional write came too late: another writer was first. Nothing was changed."""
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One object: key below the storage's root, size in bytes, etag (changes with every write)."""
+    """An object: its key below the root, size in bytes, and etag, which every write changes."""
 
     key: str
     size: int
@@ -30,27 +30,26 @@ class ObjectInfo:
 class Storage(ABC):
     """Objects below one root. Keys are relative POSIX paths; ``..`` is refused.
 
-    Instances are cheap, can be pickled and used from several threads. All methods raise
-    :class:`UserError` when the place cannot be used (no such bucket, wrong credentials,
-    unreachable for longer than patience lasts).
+    Instances are cheap, picklable and thread-safe. All methods raise :class:`UserError` if the
+    storage cannot be used (no such bucket, wrong credentials, unreachable until patience runs out).
     """
 
     uri: str
 
     @abstractmethod
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """The body, or ``length`` bytes of it from ``start`` (fewer at its end).
+        """The body, or ``length`` bytes of it from ``start`` (fewer at the end).
 
         Raises:
             NotFound: there is no such object.
         """
 
     def read_listed(self, info: ObjectInfo) -> bytes:
-        """The whole body of an object that :meth:`list` has found, and of no other.
+        """The whole body of exactly the object that :meth:`list` has found.
 
         Raises:
-            NotFound: there is no such object any more.
-            UserError: it was replaced since, or its answers are wrong for longer than patience.
+            NotFound: the object no longer exists.
+            UserError: it was replaced since, or answers stay wrong until patience runs out.
         """
         body = self.read(info.key)
         if len(body) != info.size:
@@ -59,7 +58,7 @@ class Storage(ABC):
 
     @abstractmethod
     def open(self, key: str, start: int = 0) -> BinaryIO:
-        """A seekable stream over the body, placed at byte ``start``; memory stays bounded.
+        """A seekable stream over the body, starting at byte ``start``; uses bounded memory.
 
         Raises:
             NotFound: there is no such object.
@@ -77,8 +76,8 @@ class Storage(ABC):
         """Store ``data`` (bytes, or the content of a local file) whole or not at all.
 
         Args:
-            if_absent: only when there is no such object yet.
-            if_match: only while the object's etag is this one.
+            if_absent: only if there is no such object yet.
+            if_match: only if the object still has this etag.
 
         Returns:
             The new etag.
@@ -89,19 +88,19 @@ class Storage(ABC):
 
     @abstractmethod
     def stat(self, key: str) -> ObjectInfo | None:
-        """What is known of the object, or None when there is none."""
+        """The object's key, size and etag; None if there is no such object."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects whose key starts with the string ``prefix``, in byte order of their keys."""
+        """Objects whose keys start with the string ``prefix``, in byte order of their keys."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove the object; no error when there is none."""
+        """Remove the object; no error if there is none."""
 
     @abstractmethod
     def child(self, *parts: str) -> "Storage":
-        """The place below this one."""
+        """The storage below this one."""
 
     def read_text(self, key: str) -> str:
         """The body as UTF-8 text."""
@@ -114,7 +113,7 @@ class Storage(ABC):
         """The body parsed as JSON."""
         try:
             return json.loads(self.read_text(key))
-        except (ValueError, RecursionError) as error:  # the latter: nested without end
+        except (ValueError, RecursionError) as error:  # RecursionError: endlessly nested
             raise UserError(f"{self.uri}/{key} is not valid JSON ({error})") from error
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A certificate of one's own: what the embedded server's inner ports ask for."""
+"""A self-signed certificate, which the embedded server's internal ports require."""
 
 import datetime
 import ipaddress
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from dcvae.errors import UserError
 
-_DAYS = 3650  # a server may run for long; the next start makes a new one anyway
+_DAYS = 3650  # longer than any server runs; each start makes a new certificate
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a key and a certificate for 127.0.0.1 that vouches for itself; return their files.
+    """Make a key and a self-signed certificate for 127.0.0.1; return their files.
 
-    It serves both sides of a connection (mutual TLS): whoever cannot read the key is refused.
+    Both sides of a connection use it (mutual TLS): whoever cannot read the key is refused.
 
     Raises:
         UserError: the package that makes certificates is missing.

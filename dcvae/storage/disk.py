@@ -1,4 +1,4 @@
-"""The disk under the embedded server, which says no more than "internal error" when it is full."""
+"""Detects a full disk below the embedded server, which itself only says "internal error"."""
 
 import errno
 import os
@@ -10,12 +10,12 @@ from pathlib import Path
 from dcvae.environment import EMBEDDED_S3
 from dcvae.errors import UserError
 
-_LEFT = 0.02  # of the disk: below about one hundredth, the server takes no more
+_LEFT = 0.02  # free share of the disk; below about 0.01 the server refuses writes
 _LEFT_BYTES = 64 << 20
 
 
 def full_disk(code: str) -> str | None:
-    """The folder whose disk is full, if that is what ``code``, an answer of S3, is about."""
+    """The folder whose disk is full, if that is what the S3 error code ``code`` is about."""
     folder = os.environ.get(EMBEDDED_S3)
     return folder if code == "InternalError" and folder and is_full(folder) else None
 

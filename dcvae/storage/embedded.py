@@ -1,7 +1,7 @@
-"""A real S3 server (SeaweedFS) on this machine's loopback: for laptops and tests.
+"""A real S3 server (SeaweedFS) on this machine's loopback interface, for laptops and tests.
 
-Its parts talk to each other over ports of their own. Those ask for a certificate that only this
-user can read, so that the S3 port, which asks for the keys, is the only way in.
+Its services talk to each other over internal ports. Those require a certificate that only this user
+can read, so the S3 port, which requires the keys, is the only way in.
 """
 
 import fcntl
@@ -33,8 +33,8 @@ from dcvae.storage.disk import full, full_disk_told, is_full
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_READY_WITHIN = 30.0  # seconds; after a crash the server replays its log, measured up to 20 s
-_READY_WITHIN_ON_A_FULL_DISK = 8.0  # seconds; there it would try for ever
+_READY_WITHIN = 30.0  # seconds; replaying its log after a crash was seen to take up to 20
+_READY_WITHIN_ON_A_FULL_DISK = 8.0  # seconds; it would keep trying forever
 _GRPC = 10_000  # each service's gRPC port is its HTTP port plus this
 _SERVICES = ("s3", "master", "volume", "filer", "admin")
 _TALKING = ("master", "volume", "filer", "s3", "admin", "worker", "client")
@@ -50,7 +50,7 @@ class EmbeddedS3:
     secret_key: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
     pid: int = 0
     directory: Path | None = None
-    """Where its files are."""
+    """The folder of its files."""
 
     def environment(self) -> dict[str, str]:
         """Variables that make any S3 client in this or a child process use this server."""
@@ -69,12 +69,12 @@ class EmbeddedS3:
             "AWS_EC2_METADATA_DISABLED": "true",
             **dict.fromkeys(S3.values(), ""),
             "NO_PROXY": exempt,
-            "no_proxy": exempt,  # where both are set, this one counts
+            "no_proxy": exempt,  # takes precedence if both are set
             EMBEDDED_S3: str(self.directory or ""),
         }
 
     def create_bucket(self, name: str) -> None:
-        """Create the bucket if there is none of this name yet."""
+        """Create the bucket if it does not exist."""
         client = self._client()
         try:
             client.create_bucket(Bucket=name)
@@ -102,7 +102,7 @@ class EmbeddedS3:
         )
 
     def _writable(self) -> bool:
-        """True once a put works, which is later than the health page says."""
+        """Whether a put works, which it does only some time after the health check passes."""
         client, probe = self._client(), f"probe-{secrets.token_hex(6)}"
         try:
             client.create_bucket(Bucket=probe)
@@ -118,7 +118,7 @@ class EmbeddedS3:
 def embedded_s3(directory: Path) -> Iterator[EmbeddedS3]:
     """Run a server on the data in ``directory`` until the block ends or this process dies.
 
-    The directory keeps the buckets from run to run; ports and credentials are new each time.
+    The directory keeps the buckets between runs; ports and credentials are new each time.
 
     Raises:
         UserError: the server's program is missing, ``directory`` is in use by another server, its
@@ -149,7 +149,7 @@ def _exclusive(directory: Path) -> Iterator[None]:
 def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list[int]]:
     log = directory / "server.log"
     _remove_leftovers(directory)
-    for _ in range(5):  # another program may take a port between the look and the start
+    for _ in range(5):  # another program may take a port between our check and the start
         ports = _free_ports()
         server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", directory=directory)
         process = _launch(directory, server, ports, log)
@@ -174,14 +174,14 @@ def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list
 def _launch(
     directory: Path, server: EmbeddedS3, ports: list[int], log: Path
 ) -> "subprocess.Popen[bytes]":
-    """Start the server from a thread that lives as long as it does.
+    """Start the server from a thread that lives as long as the server.
 
-    The kernel's death signal comes when the *thread* that started the child ends, so neither a
-    short-lived caller's thread nor a fork inside it will do.
+    The kernel sends its death signal when the *thread* that started the child ends, so it must not
+    be a caller's short-lived thread.
     """
     (directory / "ports").write_text(" ".join(map(str, ports)))
     command = [str(_program()), *_arguments(directory, ports)]
-    # Before the server in its own process: have the kernel kill it when this one ends.
+    # Runs first in the server's process: has the kernel kill it when this process ends.
     guard = [sys.executable, "-m", "dcvae.processes", str(os.getpid()), *command]
     environment = {
         "PATH": os.environ.get("PATH", ""),
@@ -205,7 +205,7 @@ def _launch(
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C is for us; we stop the server when done
+                    start_new_session=True,  # Ctrl-C must not reach it; we stop it when done
                     umask=0o077,
                 )
         except OSError as error:
@@ -237,12 +237,12 @@ def _arguments(directory: Path, ports: list[int]) -> list[str]:
         "s3.allowDeleteBucketNotEmpty": "false",
     }
     flags |= {f"{service}.port": port for service, port in zip(_SERVICES, ports, strict=True)}
-    # Without the first, it would put its logs into /tmp.
+    # Without the first argument, it would write its logs to /tmp.
     return ["-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items())]
 
 
 def _closed(directory: Path) -> dict[str, str]:
-    """Variables that have every inner port, HTTP and gRPC, ask for our certificate."""
+    """Variables that make every internal port, HTTP and gRPC, require our certificate."""
     certificate, key = write_certificate(directory / "tls")
     settings = {"WEED_GRPC_CA": str(certificate), "WEED_HTTPS_CLIENT_ENABLED": "true"}
     for kind, parts in (("GRPC", _TALKING), ("HTTPS", _BROWSED)):
@@ -262,7 +262,7 @@ def _program() -> Path:
 
 
 def _free_ports() -> list[int]:
-    """Consecutive ports, free together with their gRPC twins and below the ephemeral range."""
+    """Consecutive free ports below the ephemeral range, whose gRPC counterparts are free too."""
     for _ in range(200):
         base = random.SystemRandom().randrange(11_000, 22_000, 8)
         ports = [base + n for n in range(len(_SERVICES))]
@@ -286,20 +286,20 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.send_signal(signal.SIGTERM)
     try:
         process.wait(4)
-    except subprocess.TimeoutExpired:  # open connections can hold it up; no write is lost
+    except subprocess.TimeoutExpired:  # open connections can delay it; no write is lost
         process.kill()
         process.wait()
 
 
 def _remove_sockets(ports: list[int]) -> None:
-    """The server puts sockets of fixed names into /tmp, and leaves some behind."""
+    """Remove the sockets that the server creates in /tmp, some of which it leaves behind."""
     for service, port in zip(_SERVICES, ports, strict=True):
         for name in (f"{service}-{port}", f"{service}-grpc-{port + _GRPC}"):
             Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """What a killed server has left behind."""
+    """Remove what a killed server has left behind."""
     last = directory / "ports"
     if last.is_file():
         ports = [int(word) for word in last.read_text().split() if word.isdigit()]

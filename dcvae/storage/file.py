@@ -83,7 +83,7 @@ class FileStorage(Storage):
         keyed = ((path.relative_to(self.root).as_posix(), path) for path in paths)
         for key, _ in sorted(keyed, key=lambda pair: pair[0].encode()):
             found = self.stat(key)
-            if found:  # else deleted since
+            if found:  # otherwise deleted meanwhile
                 yield found
 
     def delete(self, key: str) -> None:
@@ -137,7 +137,7 @@ def _mine(temporary: Path) -> Iterator[BinaryIO]:
     while True:
         with temporary.open("xb") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            if os.fstat(stream.fileno()).st_nlink:  # else taken for a leftover, a moment ago
+            if os.fstat(stream.fileno()).st_nlink:  # otherwise just removed as a leftover
                 yield stream
                 return
 
@@ -146,7 +146,7 @@ _looked_at: set[tuple[int, Path]] = set()
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed have left in ``folder``; a process looks once."""
+    """Remove what killed writers have left in ``folder``; done once per process."""
     if (os.getpid(), folder) in _looked_at:
         return
     _looked_at.add((os.getpid(), folder))
@@ -154,13 +154,13 @@ def _remove_leftovers(folder: Path) -> None:
         left = [Path(entry.path) for entry in entries if _LEFT.fullmatch(entry.name)]
     for path in left:
         with suppress(OSError), path.open("r+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody writes it any more
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # succeeds if its writer is gone
             path.unlink()
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """Hold the folder's advisory lock: a check and the rename after it are one step."""
+    """Hold the folder's advisory lock, so that a check and the rename after it are atomic."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Records as they are stored: JSON that reads well, its version, the time in it."""
+"""Stored records: readable JSON with a format version and timestamps."""
 
 import json
 from datetime import UTC, datetime
@@ -26,10 +26,10 @@ def read_versioned(storage: Storage, key: str, version: int) -> dict[str, Any]:
 
 
 def to_json(content: object) -> bytes:
-    """A record as JSON that reads well in a browser."""
+    """A record as indented JSON, readable in a browser."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def timestamp() -> str:
-    """Now, as records carry it: UTC in ISO 8601, to the second."""
+    """The current time for records: UTC in ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Large objects go up in parts, and appear whole or not at all."""
+"""Uploads large objects in parts; they appear whole or not at all."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,7 +25,7 @@ def put_parts(
     data: bytes | Path,
     condition: dict[str, Any],
 ) -> str:
-    """Upload in parallel parts, complete under ``condition``, return the etag."""
+    """Upload in parallel parts, complete the upload under ``condition``, and return the etag."""
     client, patience = connection.client, connection.patience
     size = data.stat().st_size if isinstance(data, Path) else len(data)
     uri = f"s3://{address['Bucket']}/{address['Key']}"
@@ -74,7 +74,7 @@ def _complete(
                 **address, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
             )
         except boto.ClientError as error:
-            # The upload is gone: an earlier attempt has completed it and its answer was lost.
+            # The upload is gone: an earlier attempt completed it, but its answer was lost.
             if number and code_of(error) in ("NoSuchUpload", "PreconditionFailed"):
                 head = client.head_object(**address)
                 count = head["ETag"].strip('"').rpartition("-")[2]

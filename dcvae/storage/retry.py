@@ -1,4 +1,8 @@
-"""Riding out faults: again with jitter, until patience ends."""
+"""Surviving faults: retries with jitter until patience runs out.
+
+botocore's own retry modes cannot stand in: they end before the body, where connections break most,
+and know neither a patience that depends on earlier answers nor a warning to whoever waits.
+"""
 
 import logging
 import os
@@ -20,7 +24,7 @@ T = TypeVar("T")
 
 LONGEST_PAUSE = 5.0  # seconds
 TOLD_AFTER = 5.0
-"""Seconds: a longer wait is told."""
+"""Seconds of waiting after which a warning is logged."""
 log = logging.getLogger(__name__)
 
 
@@ -37,16 +41,15 @@ def part_of(response: Any, *names: str) -> Any:
     return response
 
 
-# Whatever may pass: no connection, a stalled, cut or damaged body. botocore itself never retries
-# a fault inside a body, so its own retries are off and all of them happen here.
+# Faults that may pass: no connection; a stalled, truncated or damaged body.
 TRANSIENT = (
-    boto.ConnectionError,  # none to be had
+    boto.ConnectionError,  # cannot connect
     boto.HTTPClientError,  # read timeouts, closed connections
     boto.FlexibleChecksumError,
     boto.IncompleteReadError,
     boto.ResponseStreamingError,
     boto.ReadTimeoutError,
-    ResponseParserError,  # a proxy's error page where XML was due
+    ResponseParserError,  # a proxy's error page instead of XML
     urllib3.HTTPError,
     ConnectionError,
     TimeoutError,
@@ -65,7 +68,7 @@ TRANSIENT_CODES = {
 
 
 def transient(error: Exception) -> bool:
-    """True when the same request may succeed a little later."""
+    """Whether the same request may succeed a little later."""
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
@@ -91,10 +94,10 @@ def seconds(variable: str, default: float) -> float:
 
 
 class Patience:
-    """How long one client goes on trying: shortly until the place has answered once, then long.
+    """How long one client keeps trying: briefly until the storage has answered once, then long.
 
-    A wrong address should be told within seconds; an outage in the middle of a run should be
-    waited for. ``DCVAE_STORAGE_FIRST_PATIENCE`` (seconds, default 12) sets the former,
+    A wrong address should be reported within seconds; an outage in the middle of a run should be
+    waited out. ``DCVAE_STORAGE_FIRST_PATIENCE`` (seconds, default 12) sets the former,
     ``DCVAE_STORAGE_PATIENCE`` (120) the latter.
     """
 
@@ -105,9 +108,9 @@ class Patience:
         self._told = -TOLD_AFTER
 
     def __call__(self, operation: str, attempt: Callable[[int], T], what: str = "") -> T:
-        """Call ``attempt(0)``, ``attempt(1)``, … until one returns; raise its error at the end.
+        """Call ``attempt(0)``, ``attempt(1)``, … until one returns; finally raise its error.
 
-        ``what`` is the URI that a long wait is told with.
+        ``what`` is the URI that warnings name.
         """
         began = time.monotonic()
         number = 0
@@ -133,7 +136,7 @@ class Patience:
             time.sleep(pause)
 
     def _tell(self, what: str, error: Exception, waits: float, limit: float) -> None:
-        """Say that somebody waits; one line for all who wait at once."""
+        """Log that we are waiting, with one line for all threads that wait at once."""
         if time.monotonic() - self._told < TOLD_AFTER:
             return
         self._told = time.monotonic()

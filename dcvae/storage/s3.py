@@ -23,7 +23,7 @@ T = TypeVar("T")
 _CONFLICT = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
 _MISSING = {"404", "NoSuchKey"}
 _BELIEVED = 3
-"""So many equal bodies are taken for the object's, whatever its etag says."""
+"""After this many equal bodies, the body is accepted although the etag does not confirm it."""
 _FAULTS = (boto.ClientError, boto.BotoCoreError, HTTPError, OSError)
 
 
@@ -65,7 +65,7 @@ class S3Storage(Storage):
             body = _body(response)
             if len(body) != info.size or part_of(response, "ETag").strip('"') != info.etag:
                 raise WrongAnswer(f"{len(body)} bytes, not the {info.size} that were listed")
-            # Most servers' etag is a hash of the body. Where it is none, equal bodies are believed.
+            # The etag is usually a hash of the body. If it is not, equal bodies are believed.
             digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
             if re.fullmatch("[0-9a-f]{32}", info.etag) and digest != info.etag:
                 bodies.append(body)
@@ -112,7 +112,7 @@ class S3Storage(Storage):
                 response = client.put_object(**address, Body=body, **condition)
                 return str(part_of(response, "ETag")).strip('"')
             except boto.ClientError as error:
-                # An earlier attempt may have arrived although its answer was lost.
+                # An earlier attempt may have succeeded although its answer was lost.
                 if not number or code_of(error) not in _CONFLICT:
                     raise
                 present = client.get_object(**address)
@@ -131,7 +131,7 @@ class S3Storage(Storage):
         try:
             return self._do("stat", key, attempt)
         except NotFound:
-            # An answer to HEAD has no body: a missing bucket looks like a missing key.
+            # HEAD has no body in its answer: a missing bucket looks like a missing key.
             self._do("stat", "", lambda _: connection().client.head_bucket(Bucket=self.bucket))
             return None
 
@@ -147,7 +147,7 @@ class S3Storage(Storage):
             if not page["IsTruncated"]:
                 break
             request["ContinuationToken"] = page["NextContinuationToken"]
-        # Not every server lists in byte order, as AWS does.
+        # Unlike AWS, not every server lists in byte order.
         yield from sorted(found, key=lambda info: info.key.encode())
 
     def delete(self, key: str) -> None:
@@ -188,9 +188,9 @@ class S3Storage(Storage):
 
 
 def _body(response: Any) -> bytes:
-    """A whole body: read to its end, so that its checksum is checked.
+    """The whole body, read to its end so that its checksum is verified.
 
-    Every answer of S3 has an etag; without, it comes from somebody else.
+    Every answer of S3 has an etag; one without comes from something else, such as a proxy.
     """
     part_of(response, "ETag")
     body: bytes = response["Body"].read()

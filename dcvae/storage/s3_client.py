@@ -50,7 +50,7 @@ _DENIED = {
 
 @dataclass
 class Connection:
-    """A client and how patient its users are."""
+    """A client, and the patience of its users."""
 
     client: "S3Client"
     patience: Patience
@@ -61,7 +61,7 @@ _lock = threading.Lock()
 
 
 def connection() -> Connection:
-    """The connection for the present process and AWS variables. Clients are thread-safe.
+    """The connection for this process and its current AWS variables. Clients are thread-safe.
 
     Raises:
         UserError: the AWS configuration cannot be used.
@@ -80,7 +80,7 @@ def _client() -> "S3Client":
         return session.client(
             "s3",
             endpoint_url=_own("ENDPOINT_URL"),
-            # boto3 itself knows AWS_DEFAULT_REGION alone.
+            # boto3 itself only reads AWS_DEFAULT_REGION.
             region_name=session.region_name or os.environ.get("AWS_REGION") or "us-east-1",
             config=Config(
                 connect_timeout=5,
@@ -100,7 +100,7 @@ def _own(key: str) -> str | None:
 
 
 def _credentials() -> tuple[str | None, str | None, str | None]:
-    """Our own keys, both or none: never half of one identity and half of another."""
+    """Our own keys, both or neither: never half of one identity and half of another."""
     key, secret = _own("ACCESS_KEY_ID"), _own("SECRET_ACCESS_KEY")
     if bool(key) != bool(secret):
         raise UserError(
@@ -110,20 +110,20 @@ def _credentials() -> tuple[str | None, str | None, str | None]:
 
 
 def _endpoint() -> str | None:
-    """Where the server is, unless it is AWS or the configuration file says."""
+    """The server's address; None for AWS or if the configuration file has it."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     return _own("ENDPOINT_URL") or next(filter(None, map(os.environ.get, names)), None)
 
 
 def code_of(error: Exception) -> str:
-    """S3's error code; for answers without a body it is the status: "404", "412"."""
+    """S3's error code; for answers without a body, the status: "404", "412"."""
     if isinstance(error, boto.ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
     return ""
 
 
 def explain(error: Exception, code: str, operation: str, bucket: str, uri: str) -> str:
-    """One sentence for whoever has to mend it; never contains a credential."""
+    """One sentence that says what is wrong and how to fix it; never contains a credential."""
     endpoint = _endpoint() or "AWS"
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         return (
@@ -158,7 +158,7 @@ _CHECKSUM_HINT = (
 
 
 def _refuses_checksums(error: boto.ClientError, text: str) -> bool:
-    """Whether a server that is older than boto3's checksums may have answered so."""
+    """Whether the answer may come from a server that does not know boto3's checksums."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     words = ("checksum", "trailer", "x-amz-", "aws-chunked", "content-encoding", "sha256")
     return status == 501 or any(word in text.lower() for word in words)

@@ -12,13 +12,14 @@ from dcvae.storage.base import ObjectInfo
 from dcvae.storage.retry import WrongAnswer, part_of, transient
 from dcvae.storage.s3_client import code_of, connection, explain
 
-_NEAR = 1 << 20  # bytes that are read away rather than connecting again
+_NEAR = 1 << 20  # bytes; shorter seeks read on instead of reconnecting
 
 
 class S3Stream(io.RawIOBase):
-    """Reads one object, reconnecting at the present byte after a fault.
+    """Reads one object, reconnecting at the current byte after a fault.
 
-    All connections ask for the same etag: an object replaced meanwhile is an error, not a blend.
+    All connections ask for the same etag, so an object that is replaced meanwhile is an error
+    instead of a mixture.
     """
 
     def __init__(self, address: dict[str, Any], info: ObjectInfo) -> None:
@@ -42,7 +43,7 @@ class S3Stream(io.RawIOBase):
         return target
 
     def _skip(self, count: int) -> None:
-        """Go on by ``count`` bytes: a little forward by reading, else by another connection."""
+        """Move by ``count`` bytes: by reading if it is a little forward, else by reconnecting."""
         while self._body is not None and 0 < count <= _NEAR:
             chunk = self._more(count)
             if not chunk:

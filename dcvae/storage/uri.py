@@ -1,4 +1,4 @@
-"""URIs of places and the keys below them."""
+"""URIs of storages, and the keys below them."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ def split_uri(uri: str) -> tuple[str, str, str]:
     ``s3://bucket/a/b`` → ("s3", "bucket", "a/b"); ``file:///a`` and ``a`` → ("file", "", "/…/a").
 
     Raises:
-        UserError: nothing that can be a place: empty, no bucket, a ``file://`` URI with a host.
+        UserError: it names no place: empty, no bucket, a ``file://`` URI with a host.
     """
     if not uri.strip():
         raise UserError("an empty URI names no place: give s3://bucket/prefix or a folder")
@@ -49,7 +49,7 @@ def join(uri: str, *parts: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """Return ``key`` when it is a relative POSIX path that stays below its root.
+    """Return ``key`` if it is a relative POSIX path that stays below its root.
 
     Raises:
         UserError: it is empty, absolute, or has empty, ``.`` or ``..`` components or NUL.

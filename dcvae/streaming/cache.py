@@ -18,12 +18,12 @@ _log = logging.getLogger(__name__)
 
 
 class ShardCache:
-    """Shards in ``folder``, each in a file named by its hash; together at most ``limit`` bytes.
+    """Shards in ``folder``, each in a file named by its hash; at most ``limit`` bytes in total.
 
-    Any number of threads and processes may share a folder, with different limits and data sets
-    too: files appear whole, and the least recently used go first, under a lock that dies with its
-    holder. What is read is not trusted: :func:`dcvae.shards.reader.read_shard` checks it as it
-    checks what comes from storage.
+    Any number of threads and processes may share a folder, even with different limits and data
+    sets: files appear whole, and the least recently used are deleted first, under a lock that is
+    released when its holder dies. What is read is not trusted:
+    :func:`dcvae.shards.reader.read_shard` checks it just like what comes from storage.
 
     Raises:
         UserError: ``folder`` cannot be written.
@@ -39,7 +39,7 @@ class ShardCache:
             raise UserError(f"the cache folder {folder} cannot be used: {error.strerror}") from None
 
     def get(self, shard: Shard) -> bytes | None:
-        """The shard's bytes as they were stored, or None."""
+        """The shard's bytes, or None."""
         file = self._file(shard)
         try:
             body = file.read_bytes()
@@ -50,9 +50,9 @@ class ShardCache:
         return body
 
     def put(self, shard: Shard, body: bytes) -> None:
-        """Keep the bytes, and drop the shards not used for longest to make room.
+        """Keep the bytes, deleting the least recently used shards to make room.
 
-        A disk that refuses costs speed, not the run: it is logged.
+        If the disk refuses, the run goes on without the cache, with a warning.
         """
         if len(body) > self._limit or self._file(shard).exists():
             return
@@ -75,12 +75,12 @@ class ShardCache:
     def _make_room(self, size: int) -> None:
         """Delete until ``size`` more bytes fit. The lock must be held."""
         for part in self._folder.glob("*.part"):
-            part.unlink(missing_ok=True)  # its writer is dead, or we would not have the lock
+            part.unlink(missing_ok=True)  # its writer is dead, since we have the lock
         found = []
         for file in self._folder.glob("*.tar"):
             try:
                 status = file.stat()
-            except FileNotFoundError:  # dropped by somebody
+            except FileNotFoundError:  # another process has deleted it
                 continue
             found.append((status.st_mtime_ns, status.st_size, file))
         total = sum(length for _, length, _ in found) + size

@@ -13,16 +13,16 @@ from dcvae.shards.tar import BadShard
 from dcvae.storage import Storage
 from dcvae.streaming.cache import ShardCache
 
-_PIECE = 4  # compressed images that one thread decodes in a row
+_PIECE = 4  # compressed images that one thread decodes at a time
 
 
 @dataclass(frozen=True)
 class Batch:
     """One rank's part of a global batch.
 
-    images: uint8 [n, C, H, W], contiguous, 0-255. indices: int64 [n], number of each sample in
-    its split. labels: int64 [n], or None when the set has none. position: global position of the
-    global batch's first sample.
+    images: uint8 [n, C, H, W], contiguous, 0-255. indices: int64 [n], each sample's number in its
+    split. labels: int64 [n], or None if the set has none. position: global position of the global
+    batch's first sample.
     """
 
     images: torch.Tensor
@@ -32,7 +32,7 @@ class Batch:
 
 
 class Level:
-    """The shards of one split at one resolution, with what it takes to read them."""
+    """The shards of one split at one resolution, and how to read them."""
 
     def __init__(
         self,
@@ -64,17 +64,17 @@ class Level:
         position: int,
         decoders: Executor | None = None,
     ) -> Batch:
-        """The batch of ``samples[i]`` of shard ``numbers[i]``; every shard must be ``ready``.
+        """The batch of samples ``samples[i]`` of shards ``numbers[i]``; all must be ``ready``.
 
-        Compressed images are decoded by ``decoders``; the decoder lets go of the interpreter's
-        lock, so that threads are enough.
+        Compressed images are decoded by ``decoders``; threads suffice, since the decoder releases
+        the interpreter's lock.
         """
         height, width, channels = self.shape
         images = np.empty((len(numbers), channels, height, width), np.uint8)
         labels = np.empty(len(numbers), np.int64)
         labelled = True
         pieces: list[tuple[int, Integers]] = []
-        # Runs of one shard: the samples come sorted by lane, and a lane seldom changes shards.
+        # Runs of one shard: samples are sorted by lane, and a lane rarely changes shards.
         edges = np.flatnonzero(np.diff(numbers)) + 1
         for run in np.split(np.arange(len(numbers)), edges):
             number = int(numbers[run[0]])
@@ -94,12 +94,12 @@ class Level:
             except BadShard as error:
                 uri = f"{self.storage.uri}/{self.shards[number].key}"
                 raise UserError(f"the shard {uri} is bad: {error}") from error
-            # numpy moves the channels four times as fast as torch does.
+            # numpy moves the channels four times as fast as torch.
             images[rows[0] : rows[-1] + 1] = pixels.transpose(0, 3, 1, 2)
 
         each = map if decoders is None or self.encoding == "npy" else decoders.map
         for _ in each(gather, pieces):
-            pass  # raises what went wrong
+            pass  # raises the first error
         return Batch(
             torch.from_numpy(images),
             torch.from_numpy(self.firsts[numbers] + samples),

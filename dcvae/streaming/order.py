@@ -1,9 +1,9 @@
 """The order of samples: a pure function of (seed, epoch).
 
-Epoch *e* permutes the shards, and the samples within each shard. The concatenated sequence of N
-samples is cut into L contiguous lanes whose lengths differ by at most one (longer first), and
-position *p* of the epoch is element ``p // L`` of lane ``p % L``. Neighbouring positions thus come
-from L far-apart shards, while each lane reads its shards one after the other.
+Epoch *e* permutes the shards, and the samples within each shard. The resulting sequence of N
+samples is divided into L contiguous lanes whose lengths differ by at most one (longer first), and
+position *p* of the epoch is element ``p // L`` of lane ``p % L``. So neighbouring positions come
+from L shards that are far apart, while each lane reads its shards one after the other.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from dcvae.shards.reader import Integers
 
 
 def permutation(n: int, *entropy: int) -> Integers:
-    """A permutation of range(n). Uses only what numpy promises never to change: raw bits."""
+    """A permutation of range(n), from raw bits: all that numpy promises never to change."""
     bits = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(n)
     return np.argsort(bits, kind="stable").astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a batch's samples are: int64 [n] each.
+    """Where a batch's samples are; all fields are int64 [n].
 
-    ``lanes``; ``shards``: number of the shard; ``samples``: number within the shard; ``slots``:
-    place of the shard in its epoch's sequence; ``epochs``.
+    ``lanes``; ``shards``: numbers of the shards; ``samples``: numbers within the shards; ``slots``:
+    places of the shards in their epoch's sequence; ``epochs``.
     """
 
     lanes: Integers
@@ -39,9 +39,9 @@ class Order:
     """The endless sequence of samples.
 
     Args:
-        sizes: samples of each shard.
+        sizes: number of samples of each shard.
         seed: any non-negative number.
-        lanes: L.
+        lanes: L, the number of lanes.
     """
 
     def __init__(self, sizes: list[int], seed: int, lanes: int) -> None:
@@ -75,7 +75,7 @@ class Order:
         return Place(lanes, shards, samples, slots, epochs)
 
     def next_shard(self, lane: int, epoch: int, slot: int) -> int:
-        """The shard that the lane needs after the one in ``slot``, be it in the next epoch."""
+        """The shard that the lane needs after the one in ``slot``, perhaps in the next epoch."""
         permuted, ends = self._epoch(epoch)
         if ends[slot] < self._lane_starts[lane + 1]:
             return int(permuted[slot + 1])
@@ -83,7 +83,7 @@ class Order:
         return int(permuted[np.searchsorted(ends, self._lane_starts[lane], side="right")])
 
     def _shards_of_epoch(self, epoch: int) -> tuple[Integers, Integers]:
-        """(shards in their order, end of each in the sequence of the epoch's samples)."""
+        """(shards in order, end of each in the sequence of the epoch's samples)."""
         permuted = permutation(len(self.sizes), self.seed, epoch, 0)
         return permuted, np.cumsum(self.sizes[permuted])
 

@@ -18,20 +18,20 @@ from dcvae.streaming.order import Order, Place
 
 __all__ = ["Batch", "Stream", "read_split"]
 
-_AHEAD = 4  # batches ready before they are asked for
-_LAST_BATCH_SECONDS = 10  # a fetch that is stalled for longer may outlive its stream
+_AHEAD = 4  # batches prepared in advance
+_LAST_BATCH_SECONDS = 10  # a fetch that stalls for longer may outlive its stream
 
 
 class Stream:
-    """Endless batches of one split at one resolution, in an order that depends on ``seed`` alone.
+    """Endless batches of one split at one resolution, in an order that depends only on ``seed``.
 
-    The sequence of global batches is the same for every world size, number of workers and
-    restart. Shards are fetched ahead of time by threads, as many at once as ``workers``, and
-    compressed images decoded by as many others. With a ``cache``, later epochs read local files.
+    The sequence of global batches is the same for any world size, number of workers and restarts.
+    ``workers`` threads fetch shards ahead of time, and as many others decode compressed images.
+    With a ``cache``, later epochs read local files.
 
     Raises:
         UserError: no such split or resolution, or an empty split; later, from the iterators of
-            :meth:`batches`, a damaged shard, by name.
+            :meth:`batches`, a damaged shard, named.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Stream:
     def batches(
         self, position: int, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """This rank's parts of the global batches that begin at ``position``, without end.
+        """This rank's parts of the global batches from ``position`` on, without end.
 
         Args:
             position: samples already seen, counted over all epochs and ranks.
-            batch_size: samples of a global batch; ``world_size`` divides it.
+            batch_size: samples per global batch, a multiple of ``world_size``.
 
         Raises:
             UserError: ``world_size`` does not divide ``batch_size``.
@@ -99,7 +99,7 @@ class Stream:
 
 
 class _Run:
-    """One iteration: a thread that puts batches together, and a pool that fetches shards."""
+    """One iteration: a thread that assembles batches, and a pool that fetches shards."""
 
     def __init__(
         self, level: Level, order: Order, position: int, size: int, part: slice, workers: int
@@ -109,7 +109,7 @@ class _Run:
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="shards")
-        # Threads of their own: a stalled fetch must not hold up images that are here.
+        # Separate threads: a stalled fetch must not delay images that have arrived.
         self._decoders = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decoders")
         self._lanes: dict[int, list[int]] = {}  # lane → the shards it holds
         self._shards: dict[int, Future[Samples]] = {}
@@ -117,7 +117,7 @@ class _Run:
         self._thread.start()
 
     def get(self) -> Batch | None:
-        """The next batch; None once stopped. Raises what went wrong in the threads."""
+        """The next batch; None once stopped. Raises errors of the threads."""
         while not self._stopped.is_set():
             try:
                 found = self._ready.get(timeout=0.5)
@@ -130,8 +130,8 @@ class _Run:
         return None
 
     def stop(self) -> None:
-        """End the threads. The one that makes tensors is waited for: a process that exits while
-        such a thread is inside the tensor library's own code aborts."""
+        """End the threads, waiting for the one that makes tensors: a process that exits while a
+        thread is inside the tensor library's code aborts."""
         self._stopped.set()
         for pool in (self._pool, self._decoders):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -165,7 +165,7 @@ class _Run:
         return self._level.collate(numbers, samples, ready, position, self._decoders)
 
     def _fetch(self, place: Place) -> None:
-        """Ask for the shards of this batch, then for those that come next in its lanes."""
+        """Request the shards of this batch, then those that its lanes need next."""
         part = self._part
         columns = (place.lanes, place.epochs, place.slots, place.shards)
         later = []
@@ -204,11 +204,11 @@ def read_split(
     """The whole split once, in order; the last batch may be smaller. For evaluation.
 
     Args:
-        chosen: numbers of samples in the split, ascending: only these, from the shards that hold
-            them.
+        chosen: only the samples with these numbers in the split, ascending; reads only the shards
+            that hold them.
 
     Raises:
-        UserError: no such split or resolution, or a damaged shard, by name.
+        UserError: no such split or resolution, or a damaged shard, named.
     """
     level = Level(storage, manifest, split, resolution)
     wanted = np.arange(sum(level.sizes), dtype=np.int64) if chosen is None else chosen

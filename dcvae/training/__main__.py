@@ -8,7 +8,7 @@ import time
 from typing import Never
 
 LAST_SCRAPE_SECONDS = 20
-"""How long a rank that met a NaN stays up, so that its count is scraped and the alert fires."""
+"""How long a rank that met a NaN stays up, so that its metric is scraped and the alert fires."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     from dcvae.training.watch import ADVICE, LOST_EXIT_CODE, peer_is_lost
 
     if os.environ.get("RANK", "0") == "0":
-        tell_warnings(lambda text: emit(Notice(text)))  # whoever waits sees rank 0 alone
+        tell_warnings(lambda text: emit(Notice(text)))  # the launcher shows only rank 0
     try:
         config = parse_config(json.loads(given.config))
         train(config, given.data, given.out)
@@ -61,8 +61,8 @@ def _fail(error: Exception | str, code: int) -> int:
 def _leave(code: int) -> Never:
     """Exit without tearing the interpreter down.
 
-    Everything is written by now. Threads of the communication libraries that are still up when
-    the interpreter ends can abort the process, which would turn a finished run into a failed one.
+    Everything is written by now. Threads of the communication libraries that still run when the
+    interpreter ends can abort the process, which would turn a finished run into a failed one.
     """
     sys.stdout.flush()
     sys.stderr.flush()

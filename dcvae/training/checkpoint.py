@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on, for any number of ranks and any ZeRO stage.
+"""Checkpoints: everything a run needs to resume, with any number of ranks and any ZeRO stage.
 
 ::
 
@@ -39,7 +39,7 @@ class Checkpoint:
     """A committed checkpoint, read and verified."""
 
     state: dict[str, Any]
-    """JSON: ``images`` and what the loop put beside it."""
+    """JSON: ``images`` and what else the loop has saved."""
     networks: dict[str, Tensor]
     optimizers: dict[str, Tensor]
 
@@ -49,7 +49,7 @@ def save_checkpoint(
 ) -> int:
     """Write a checkpoint of all ranks; all ranks must call it. Returns its bytes on rank 0.
 
-    ``state`` is JSON and holds ``images``. A half-written earlier try is written over.
+    ``state`` is JSON and holds ``images``. A half-written earlier attempt is overwritten.
     """
     moments = {
         f"{engine_name}/{name}": value
@@ -79,7 +79,7 @@ def save_checkpoint(
 
 
 def restore(checkpoint: Checkpoint, engines: dict[str, Engine]) -> None:
-    """Give the engines back their moments; weights are loaded before engines are built on them."""
+    """Restore the engines' moments; weights are loaded before the engines are built on them."""
     for engine_name, engine in engines.items():
         prefix = f"{engine_name}/"
         restore_moments(
@@ -93,15 +93,15 @@ def restore(checkpoint: Checkpoint, engines: dict[str, Engine]) -> None:
 
 
 def committed(folder: Storage) -> list[int]:
-    """Images of the checkpoints that exist, ascending."""
+    """Image counts of the committed checkpoints, ascending."""
     found = (re.fullmatch(rf"(\d{{12}})/{MARKER}", info.key) for info in folder.list())
     return sorted(int(match[1]) for match in found if match)
 
 
 def latest_checkpoint(folder: Storage) -> Checkpoint | None:
-    """The newest checkpoint whose bytes are those that were written; None when there is none.
+    """The newest checkpoint whose bytes are those that were written; None if there is none.
 
-    A damaged one is passed over for the one before, with a warning. Raises UserError when all are
+    A damaged one is skipped for the one before it, with a warning. Raises UserError if all are
     damaged.
     """
     existing = committed(folder)
@@ -133,10 +133,10 @@ def _read(place: Storage) -> Checkpoint:
 
 
 def prune(folder: Storage, keep_last: int, keep_always: set[int]) -> None:
-    """Delete all but the last checkpoints and those at ``keep_always`` (images); rank 0 only."""
+    """Delete all checkpoints except the last ones and those at ``keep_always``; rank 0 only."""
     for images in committed(folder)[:-keep_last]:
         if images not in keep_always:
             place = folder.child(f"{images:012d}")
-            place.delete(MARKER)  # First: from here on it does not exist.
+            place.delete(MARKER)  # first: without it, the checkpoint does not exist
             for info in list(place.list()):
                 place.delete(info.key)

@@ -1,4 +1,4 @@
-"""This rank's device: which it is, how it multiplies, how images lie on it, what it records."""
+"""This rank's device: which one, its arithmetic, its memory layout, and its CUDA graphs."""
 
 import os
 
@@ -11,11 +11,11 @@ from dcvae.training import ranks
 from dcvae.training.graphs import CudaRecorder, Graphs
 
 TENSOR_CORES = (8, 0)
-"""Compute capability from which a GPU multiplies in TF32 and bfloat16."""
+"""Lowest compute capability of a GPU with TF32 and bfloat16."""
 
 
 def own_device() -> torch.device:
-    """The GPU of this rank on its node, or the processor."""
+    """This rank's GPU on its node, or the CPU."""
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
@@ -24,10 +24,10 @@ def own_device() -> torch.device:
 
 
 def prepare(device: torch.device, config: Config) -> None:
-    """Have ``device`` multiply as ``training.precision`` says, in convolutions and products alike.
+    """Have convolutions and matrix products use the arithmetic that ``training.precision`` names.
 
-    cuDNN tries its kernels once for each shape, of which a phase has few. Raises UserError for a
-    precision that the device has no arithmetic for.
+    cuDNN benchmarks its kernels once for each shape; a phase has few shapes. Raises UserError for a
+    precision that the device does not have.
     """
     precision = config.training.precision
     on_gpu = device.type == "cuda"
@@ -43,16 +43,16 @@ def prepare(device: torch.device, config: Config) -> None:
 
 
 def multiply_in(mode: str) -> None:
-    """Let float32 convolutions and matrix products on a GPU be ``ieee`` or ``tf32``, both."""
+    """Compute both float32 convolutions and matrix products on a GPU in ``ieee`` or ``tf32``."""
     torch.backends.cuda.matmul.fp32_precision = mode
     torch.backends.cudnn.conv.fp32_precision = mode  # type: ignore[attr-defined]
 
 
 def layout(device: torch.device, config: Config) -> torch.memory_format:
-    """How images lie in memory: by pixel where convolutions are faster so, else by channel.
+    """The faster memory layout of images: channels last, or contiguous.
 
-    Tensor cores want pixels together, and so do the processors for AutoGAN's maps. Progressive
-    GAN's wide and small maps are slower with it on a processor.
+    Tensor cores prefer channels last, and so do CPUs for AutoGAN's maps. Progressive GAN's wide and
+    small maps are slower with it on a CPU.
     """
     low = device.type == "cuda" and config.training.precision != "float32"
     by_pixel = low or config.model.backbone == "autogan"
@@ -60,7 +60,7 @@ def layout(device: torch.device, config: Config) -> torch.memory_format:
 
 
 def graphs(device: torch.device, config: Config) -> Graphs:
-    """What updates are recorded in, which only a GPU does; says why where it cannot be."""
+    """What records updates as CUDA graphs; prints a notice if a GPU cannot."""
     if device.type != "cuda" or not config.training.cuda_graphs:
         return Graphs(None)
     if ranks.world_size() > 1 or config.training.zero_stage:

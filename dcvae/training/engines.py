@@ -1,15 +1,15 @@
 """The two DeepSpeed engines: one for encoder and decoder, one for the dual encoder.
 
-What DeepSpeed would do silently, and what is done about it here:
+What DeepSpeed does by default, and what is done about it here:
 
-- it clips gradients at 1.0 unless told otherwise: the configuration always states the clipping;
-- it turns missing gradients into zeros, which age Adam's moments of parts that did not take part:
-  :class:`PartAdam` steps the active parts alone;
-- its accumulation follows a counter that two engines and three updates would share: the boundary is
-  where we call ``step`` (``managed_gradient_accumulation`` off);
-- it averages gradients when the backward pass is over: without ZeRO, :class:`Reduction` does it
-  meanwhile, in one message for each network, and ``zero_stage`` 1 and 2 leave it to DeepSpeed;
-- its timer of throughput waits for the device at every step: off;
+- it clips gradients at 1.0: our configuration always states the clipping;
+- it turns missing gradients into zeros, which decay Adam's moments of inactive parts:
+  :class:`PartAdam` steps only the active parts;
+- its gradient accumulation counts backward passes, which two engines and three updates would
+  confuse: the boundary is where we call ``step`` (``managed_gradient_accumulation`` off);
+- it averages gradients after the backward pass: without ZeRO, :class:`Reduction` averages them
+  meanwhile, in one message per network; ``zero_stage`` 1 and 2 leave it to DeepSpeed;
+- its throughput timer waits for the device at every step: off;
 - on the CPU it compiles C++ at the first run: not needed, so not built.
 """
 
@@ -27,7 +27,7 @@ from dcvae.training.reduction import Reduction
 
 
 class PartAdam(torch.optim.Adam):
-    """Adam with one parameter group per part of a network; only ``active`` parts are stepped."""
+    """Adam with one parameter group per part of a network; steps only the ``active`` parts."""
 
     def __init__(self, parts: dict[str, list[nn.Module]], **options: Any) -> None:
         groups = [
@@ -39,7 +39,7 @@ class PartAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Step the active parts; the moments of the others do not age."""
+        """Step the active parts; the moments of the others stay as they are."""
         groups = self.param_groups
         self.param_groups = [g for g in groups if g["part"] in self.active]
         try:
@@ -49,7 +49,7 @@ class PartAdam(torch.optim.Adam):
 
 
 class Engine:
-    """A network under DeepSpeed: forward, and a step of the parts that took part."""
+    """A network under DeepSpeed: forward passes, and steps of its active parts."""
 
     def __init__(self, network: nn.Module, training: TrainingConfig) -> None:
         self.network = network
@@ -67,7 +67,7 @@ class Engine:
         self.parameters = [list(group["params"]) for group in self.adam.param_groups]
         """The parameters of each part."""
         self.steps = [0] * len(self.parts)
-        """Steps that each part has made."""
+        """How many steps each part has made."""
         self.deepspeed, *_ = deepspeed.initialize(
             model=network, optimizer=self.adam, config=_deepspeed_config(training)
         )
@@ -81,17 +81,17 @@ class Engine:
             group["lr"] = rate
 
     def __call__(self, *inputs: Any) -> Any:
-        """Forward for a backward pass that ends in :meth:`step`; once per backward."""
+        """The forward pass of a backward pass that ends in :meth:`step`; once per backward."""
         return self.deepspeed(*inputs) if self.stage else self.network(*inputs)
 
     def expect(self, active: set[str]) -> None:
-        """The next backward pass is the last one before the ``active`` parts are stepped."""
+        """Announce that the next backward pass is the last before the ``active`` parts step."""
         if self.reduction is not None:
             groups = zip(self.parts, self.parameters, strict=True)
             self.reduction.expect([p for part, group in groups if part in active for p in group])
 
     def backward(self, loss: Tensor) -> None:
-        """Differentiate a loss that this engine, and perhaps the other one, took part in."""
+        """Differentiate a loss that was computed through this engine, and perhaps the other."""
         if self.stage:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
@@ -105,7 +105,7 @@ class Engine:
         self.deepspeed.step()
 
     def count(self, active: set[str]) -> None:
-        """Remember that the ``active`` parts have made a step, here or in a graph."""
+        """Count a step of the ``active`` parts, made here or by a CUDA graph."""
         for index, part in enumerate(self.parts):
             self.steps[index] += part in active
 
@@ -115,19 +115,19 @@ class Engine:
 
 
 def _buckets(network: nn.Module) -> list[list[nn.Parameter]]:
-    """What is reduced together: encoder and decoder are done at different times, D all at once."""
+    """The parameters reduced together: encoder and decoder apart, whose gradients end apart; D."""
     wholes = network.children() if isinstance(network, DCVAE) else [network]
     return [list(whole.parameters()) for whole in wholes]
 
 
 def build(networks: Mapping[str, nn.Module], training: TrainingConfig) -> dict[str, Engine]:
-    """An engine for each of the networks, by their names."""
+    """An engine for each network, by its name."""
     return {name: Engine(network, training) for name, network in networks.items()}
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through ``network`` to its input, and compute none for its weights."""
+    """Within the block, gradients pass through ``network``, but its weights receive none."""
     network.requires_grad_(False)
     try:
         yield
@@ -164,7 +164,7 @@ def _deepspeed_config(training: TrainingConfig) -> dict[str, Any]:
     if training.log_communication:
         config["comms_logger"] = {"enabled": True, "prof_all": True}
     if training.precision == "bfloat16":
-        # Of no module are the gradients rounded for their way between ranks.
+        # Gradients are exchanged in float32, whatever the precision of the networks.
         config["torch_autocast"] = {
             "enabled": True,
             "dtype": "bfloat16",

@@ -1,4 +1,4 @@
-"""What a configuration amounts to, before anything is started: sizes, memory, images."""
+"""What a training will take, before anything is started: parameters, memory, images."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from dcvae.config import Config
 from dcvae.updates import Networks
 
 FLOAT32 = 4
-"""Bytes of a number."""
+"""Bytes per number."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Sizes of a run; as text, they are tables."""
+    """Sizes of a run; ``str()`` makes tables of them."""
 
     ranks: int
     parameters: dict[str, int]
-    """Network → numbers that are trained."""
+    """Trained parameters, by network."""
     memory_bytes: dict[str, int]
-    """What lies in each rank's memory, activations not counted → its size."""
+    """Memory of each rank without activations, by use."""
     images: int
     phases: list[dict[str, int]]
 

@@ -1,9 +1,9 @@
-"""CUDA graphs: an update whose shapes stand is recorded once and launched whole from then on.
+"""CUDA graphs: an update whose shapes no longer change is recorded once and then launched whole.
 
-An update of small networks is some four hundred kernels, which a GPU runs faster than a host can
-launch them. A graph launches them as one. What it replays are kernels and addresses: inputs are
-copied to where the recording read them, outputs are copied from where it wrote them, and whatever
-the host decided during the recording stays decided.
+An update of small networks takes some four hundred kernels, which a GPU runs faster than the host
+can launch them. A graph launches them as one. It replays kernels on fixed addresses: inputs are
+copied to where the recording read them, outputs are copied from where it wrote them, and every
+decision that the host made while recording is repeated.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from torch import Tensor
 from dcvae.messages import Notice, emit
 
 WARM_UP = 3
-"""Times that an update runs as it is before it is recorded: libraries choose their kernels, Adam
-makes its moments."""
+"""How often an update runs without a graph first: libraries choose their kernels, and Adam creates
+its moments."""
 
 Work = Callable[[list[Tensor]], dict[str, Tensor]]
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
-"""Records what a function launches, without its taking place; returns what launches it."""
+"""Records what a function launches without running it; returns a function that launches it."""
 
 
 @dataclass
 class Recording:
-    """An update of certain shapes: seen so often, and recorded after that."""
+    """An update of certain shapes: how often it has run, then its graph."""
 
     key: tuple[object, ...]
     seen: int = 0
@@ -35,10 +35,10 @@ class Recording:
 
 
 class Graphs:
-    """Runs work as it is, or as a graph once it has been seen often enough.
+    """Runs work directly, or as a graph once it has run ``WARM_UP`` times.
 
-    Without a ``recorder`` everything runs as it is. A recording that fails is told once, and from
-    then on everything runs as it is: slower, with the same numbers.
+    Without a ``recorder`` everything runs directly. If a recording fails, that is reported once and
+    everything runs directly from then on: slower, with the same numbers.
     """
 
     def __init__(self, recorder: Recorder | None) -> None:
@@ -50,8 +50,8 @@ class Graphs:
     ) -> dict[str, Tensor]:
         """What ``work(inputs)`` returns.
 
-        ``key`` is everything that the host would decide otherwise in other calls of this ``name``:
-        another one is recorded anew, and none is not recorded. The recording before is dropped.
+        ``key`` stands for every decision of the host that may differ between calls of ``name``: a
+        new key is recorded anew and replaces the old recording; None is never recorded.
         """
         if self.recorder is None or key is None:
             return work(inputs)
@@ -97,7 +97,7 @@ class CudaRecorder:
         """As :data:`Recorder`."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        # Threads that fetch images may use the device meanwhile.
+        # The threads that fetch images may use the device meanwhile.
         with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
             work()
         return graph.replay

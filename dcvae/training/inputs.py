@@ -1,4 +1,4 @@
-"""Real images on their way to the model: bytes to [-1, 1], mirrored, faded as the model is."""
+"""Real images as the model sees them: from bytes to [-1, 1], mirrored, and faded in."""
 
 import torch
 from torch import Tensor
@@ -16,14 +16,19 @@ def to_model(
 ) -> Tensor:
     """Map uint8 [N, C, r, r] to float32 [N, C, r, r] in [-1, 1] on ``device``, in ``layout``.
 
-    ``flips`` [N] in [0, 1): images whose number is below one half are flipped left to right. While
-    the newest resolution fades in, real images are blended with their own half resolution just
-    like generated ones (Karras et al., 2018, figure 2).
+    ``flips`` [N] in [0, 1): images whose number is below one half are flipped left to right. They
+    are then :func:`faded_in`.
     """
     x = to_float(images.to(device, non_blocking=True))
     if flips is not None:
         mirrored = (flips < 0.5).to(device).view(-1, 1, 1, 1)
         x = torch.where(mirrored, x.flip(3), x)
-    if fade < 1:
-        x = upsample(downsample(x)).lerp(x, fade)
-    return x.contiguous(memory_format=layout)
+    return faded_in(x, fade).contiguous(memory_format=layout)
+
+
+def faded_in(x: Tensor, fade: float) -> Tensor:
+    """Real images as the newest resolution fades in: blended with their own half resolution.
+
+    So are generated ones (Karras et al., 2018, figure 2). ``x`` is [N, C, r, r].
+    """
+    return upsample(downsample(x)).lerp(x, fade) if fade < 1 else x

@@ -1,4 +1,4 @@
-"""Adam's moments by parameter, whatever ZeRO stage keeps them and however many ranks share them."""
+"""Adam's moments by parameter, for any ZeRO stage and any number of ranks."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def saved_moments(engine: Engine) -> Iterator[tuple[str, Tensor]]:
 
 
 def restore_moments(engine: Engine, saved: dict[str, Tensor]) -> None:
-    """Give every parameter its saved moments; those that were never stepped have none."""
+    """Give every parameter its saved moments; parameters that never made a step have none."""
     for index, name, parameter in _parameters(engine):
         if f"{name}/step" not in saved:
             continue
@@ -35,7 +35,7 @@ def restore_moments(engine: Engine, saved: dict[str, Tensor]) -> None:
 
 
 def _parameters(engine: Engine) -> Iterator[tuple[int, str, torch.nn.Parameter]]:
-    """(number of its group, name, parameter) of the engine's network."""
+    """(index of its group, name, parameter) of the engine's network."""
     names = {parameter: name for name, parameter in engine.network.named_parameters()}
     for index, group in enumerate(engine.parameters):
         for parameter in group:

@@ -1,4 +1,4 @@
-"""How long the rest of a run will take: phases of higher resolution are slower, many times."""
+"""How long the rest of a run will take, given that higher resolutions are many times slower."""
 
 import time
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from dcvae.config import Config, Phase
 from dcvae.models import DCVAE
 
 PIXELS = 2**19
-"""Of a resolution, so many pixels are passed at most to see what it costs."""
+"""The most pixels that are passed through the model to time a resolution."""
 TRIES = 3
 
 
 class Pace:
-    """Weighs the images to come: by what they took, or by what their phase costs beside another.
+    """Estimates the remaining time from measured speed and from the relative cost of the phases.
 
-    ``forward`` has the seconds of an image through the autoencoder in each phase, and ``passes``
-    is how many such passes the work of a step amounts to, per image. What a step takes beyond that
-    work (starting operations, the optimizer) is the same at every resolution.
+    ``forward`` has the seconds per image of a forward pass of the autoencoder in each phase, and
+    ``passes`` is how many such passes a step's work per image amounts to. What a step takes beyond
+    that (launching operations, the optimizer) is assumed equal at every resolution.
     """
 
     def __init__(self, phases: Sequence[Phase], forward: Sequence[float], passes: float) -> None:
@@ -28,14 +28,14 @@ class Pace:
         self.latest: int | None = None
 
     def add(self, phase: int, images: int, seconds: float) -> None:
-        """``images`` of the phase with number ``phase`` took ``seconds``."""
+        """Record that ``images`` images of phase number ``phase`` took ``seconds``."""
         before = self.measured[phase]
         self.measured[phase] = (before[0] + images, before[1] + seconds)
         if self.measured[phase][0]:
             self.latest = phase
 
     def seconds_left(self, shown: int) -> float | None:
-        """Seconds from ``shown`` images to the end; none before anything was measured."""
+        """Seconds from ``shown`` images to the end; None before anything was measured."""
         if self.latest is None:
             return None
         left, start = 0.0, 0
@@ -52,16 +52,16 @@ class Pace:
             return seconds / images
         images, seconds = self.measured[self.latest]
         took, work = seconds / images, self.work[self.latest]
-        # A machine that was slower when it was timed than it is now has no time beyond the work.
+        # Below 0 if the machine was slower when it was timed than it is now.
         return max(0.0, took - work) + min(took, work) * self.work[phase] / work
 
 
 def passes_of(config: Config) -> float:
-    """Forward passes of the autoencoder that a step's work amounts to, for each of its images.
+    """How many forward passes of the autoencoder a step's work per image amounts to.
 
-    Encoder, decoder and D cost about the same, and going back twice what going forward does. The
-    discriminator's update makes one reconstruction and one sample, takes D forward and back over
-    three sets and the penalty's mixtures, those twice; and so on.
+    Encoder, decoder and D cost about the same, and a backward pass twice as much as a forward pass.
+    The discriminator's update makes one reconstruction and one sample, then takes D forward and
+    back over three sets and, twice, over the penalty's mixtures; the others are counted likewise.
     """
     objective = config.objective
     discriminator = 8.5 if objective.adversarial else 0.0
@@ -70,15 +70,14 @@ def passes_of(config: Config) -> float:
         others += 6.5
     elif not objective.contrastive:
         others += 3.0
-    batches = config.training.discriminator_steps if objective.adversarial else 1
-    return discriminator + others / batches
+    return discriminator + others / config.batches_per_step
 
 
 def pace_of(model: DCVAE, config: Config, world_size: int) -> Pace:
-    """A pace for ``config`` with the seconds of an image through ``model`` timed, here and now.
+    """A pace for ``config``, from timing ``model`` here and now at each resolution.
 
-    Each resolution is passed forward, without gradient and in evaluation mode; the model is as it
-    was after. Operations of few pixels cost their start, which no count of arithmetic would show.
+    Forward passes are timed without gradient and in evaluation mode; the model is left as it was.
+    They are timed because small maps cost mainly launches, which a count of arithmetic would miss.
     """
     phases, passes = config.training.phases, passes_of(config)
     if len({phase.resolution for phase in phases}) == 1:
@@ -102,7 +101,7 @@ def pace_of(model: DCVAE, config: Config, world_size: int) -> Pace:
 
 @torch.no_grad()
 def _seconds(model: DCVAE, resolution: int, share: int) -> float:
-    """Of an image of ``resolution``, in batches of ``share`` or fewer."""
+    """Seconds per image of ``resolution``, in batches of at most ``share``."""
     like = next(model.parameters())
     count = max(1, min(share, PIXELS // resolution**2))
     images = like.new_zeros(count, model.config.model.channels, resolution, resolution)

@@ -1,13 +1,13 @@
-"""DeepSpeed's two instruments, on demand: what ranks send each other, and what a step computes.
+"""DeepSpeed's two profilers, on demand: what ranks send each other, and what a step computes.
 
 ::
 
     <run>/profiles/communication.txt       its collectives so far: how often, how large, how long
     <run>/profiles/flops-<images>.txt      the first step of each phase: operations by module
 
-Both change nothing that a run computes. The profiler is started here and not by DeepSpeed's
-configuration, which would show the last forward pass before one step of one engine: a step of ours
-has several of each. It counts forward passes alone.
+Neither changes what a run computes. The FLOPs profiler is started here because DeepSpeed's own
+configuration would show only the last forward pass of one engine, and our steps have several of
+each. It counts forward passes only.
 """
 
 import io
@@ -24,7 +24,7 @@ from dcvae.training.schedule import Stage
 from dcvae.updates import Networks
 
 DEPTH = 4
-"""Levels of modules in the table: from the networks down to blocks."""
+"""Depth of the table of modules: from the networks down to blocks."""
 
 
 class Profiler:
@@ -38,7 +38,7 @@ class Profiler:
 
     @contextmanager
     def step(self, networks: Networks, stage: Stage, images: int) -> Iterator[None]:
-        """Around a step: count it if it is this run's first of its phase."""
+        """Wraps a step; profiles the first of each phase."""
         first, self.profiled = stage.index != self.profiled, stage.index
         if not (first and self.training.profile_flops and ranks.rank() == 0):
             yield
@@ -67,7 +67,7 @@ class Profiler:
 
 
 def _time_each_call() -> None:
-    """DeepSpeed adds the time of every earlier call to a call's, and keeps them all: reset."""
+    """Reset DeepSpeed's log at each call: it adds the time of all earlier calls to a new one's."""
     from deepspeed.comm.comm import comms_logger, timers
 
     def append(raw_name: str, name: str, milliseconds: float, size: int) -> None:

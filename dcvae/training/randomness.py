@@ -1,7 +1,7 @@
-"""Random numbers that depend on (seed, images seen, purpose) and the row of the global batch alone.
+"""Random numbers that depend only on (seed, images seen, purpose) and the row of the global batch.
 
-They are drawn for the global batch and cut into shares, so that a run's result is the same for
-every number of ranks and micro-batches, and a resumed run needs no random state.
+They are drawn for the global batch and divided into shares, so a run's result is the same for any
+number of ranks and micro-batches, and resuming needs no random state.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def generator(seed: int, images: int, purpose: str) -> torch.Generator:
-    """A CPU generator of its own for ``purpose`` in the step after ``images`` images."""
+    """The CPU random generator for ``purpose`` in the step after ``images`` images."""
     digest = hashlib.sha256(f"{seed}/{images}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -25,7 +25,7 @@ def whole_numbers(below: int, count: int, seed: int, images: int, purpose: str) 
 
 
 class Rows:
-    """Some rows of a global batch, and the random numbers that belong to them."""
+    """Some rows of a global batch, and their random numbers."""
 
     def __init__(self, seed: int, images: int, total: int, first: int, count: int) -> None:
         """Rows ``first`` to ``first + count`` of ``total``, in the step after ``images`` images."""
@@ -39,7 +39,7 @@ class Rows:
         return drawn[self.first * ratio : (self.first + self.count) * ratio]
 
     def uniform(self, purpose: str, dimensions: int | None = None, ratio: int = 1) -> Tensor:
-        """Uniform float32 [count · ratio, dimensions] in [0, 1), on the CPU; without, one axis."""
+        """Uniform float32 in [0, 1), [count · ratio, dimensions] or [count · ratio], on the CPU."""
         shape = (self.total * ratio, *([] if dimensions is None else [dimensions]))
         drawn = torch.rand(shape, generator=generator(self.seed, self.images, purpose))
         return drawn[self.first * ratio : (self.first + self.count) * ratio]

@@ -1,6 +1,6 @@
-"""What ranks do together: find out who they are, share rows in rank order, agree.
+"""What ranks do together: form a group, gather rows in rank order, agree.
 
-Names say what a tensor covers: ``x`` belongs to this rank, ``all_x`` to all of them.
+Names say what a tensor covers: ``x`` belongs to this rank, ``all_x`` to all ranks.
 """
 
 import os
@@ -15,12 +15,12 @@ from dcvae.models.across_ranks import world_size as world_size
 from dcvae.training.watch import Watch, own_connection
 
 TIMEOUT = timedelta(minutes=10)
-"""Of a collective: longer than rank 0 may be busy alone. A lost rank is noticed sooner."""
+"""Timeout of a collective: longer than rank 0 may work alone. A lost rank is noticed sooner."""
 _watch: list[Watch] = []
 
 
 def start(device: torch.device) -> None:
-    """Join the process group that torchrun's environment describes; alone, make a group of one."""
+    """Join the process group that torchrun's environment describes; without one, form our own."""
     for name, value in {
         "RANK": "0",
         "LOCAL_RANK": "0",
@@ -42,16 +42,16 @@ def start(device: torch.device) -> None:
 
 
 def finish() -> None:
-    """Leave the process group, after everything has been said: its threads end before we do."""
+    """Leave the process group once everything is sent, so that its threads end before we do."""
     while _watch:
         _watch.pop().leave()
-        wait()  # All have said that they leave, before the store goes with the one that keeps it.
+        wait()  # until all have left: the store ends with the rank that hosts it
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """Number of this rank, 0 without a process group."""
+    """This rank's number; 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -68,7 +68,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def gather_together(rows: dict[str, Tensor]) -> dict[str, Tensor]:
-    """:func:`gather_rows` of several [N, …E] of one N, by one call."""
+    """:func:`gather_rows` of several tensors [N, E] of equal N, in one collective."""
     if world_size() == 1:
         return {name: own.detach() for name, own in rows.items()}
     all_rows = gather_rows(torch.cat(list(rows.values()), dim=1))
@@ -90,7 +90,7 @@ def mean(values: Tensor) -> Tensor:
 
 
 class Vote:
-    """Whether any rank raises its flag, a question later: nobody waits for the answer."""
+    """Tells whether any rank has raised its flag, one call late, so that no rank has to wait."""
 
     def __init__(self, device: torch.device) -> None:
         self.flag = torch.zeros((), dtype=torch.int32, device=device)
@@ -100,9 +100,9 @@ class Vote:
         self.asked: dist.Work | None = None
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether a ``flag`` was true on any rank when this was last asked. All must call it.
+        """Whether ``flag`` was true on any rank at the previous call. All ranks must call it.
 
-        Alone, the answer is about this very ``flag``.
+        With one rank, the answer is this very ``flag``.
         """
         if world_size() == 1:
             return flag
@@ -111,7 +111,7 @@ class Vote:
         self.flag.fill_(int(flag))
         self.asked = dist.all_reduce(self.flag, op=dist.ReduceOp.MAX, async_op=True)
         if self.copied is not None and self.asked is not None:
-            self.asked.wait()  # the device does, not the host
+            self.asked.wait()  # blocks the device, not the host
             self.answer.copy_(self.flag, non_blocking=True)
             self.copied.record()
         return False
@@ -120,21 +120,21 @@ class Vote:
         if self.asked is None:
             return False
         if self.copied is not None:
-            self.copied.synchronize()  # of a step ago
+            self.copied.synchronize()  # a copy of one step ago
             return bool(self.answer)
         self.asked.wait()
         return bool(self.flag)
 
 
 def wait() -> None:
-    """Return when all ranks have come here."""
+    """Wait until all ranks have called this."""
     if world_size() > 1:
         dist.barrier()
 
 
 @torch.no_grad()
 def equalize(module: nn.Module) -> None:
-    """Make parameters and buffers those of rank 0 (DeepSpeed sends parameters only). All ranks."""
+    """Copy rank 0's parameters and buffers to all ranks (DeepSpeed copies only parameters)."""
     if world_size() > 1:
         for tensor in (*module.parameters(), *module.buffers()):
             dist.broadcast(tensor, src=0)

@@ -1,4 +1,4 @@
-"""Means of gradients over ranks, on their way while the backward pass goes on."""
+"""Averages gradients over ranks while the backward pass is still running."""
 
 import deepspeed.comm
 import torch
@@ -10,31 +10,31 @@ Parameters = list[nn.Parameter]
 
 
 class Reduction:
-    """Averages the gradients of ``buckets`` of parameters, each as one flat message.
+    """Averages gradients in ``buckets`` of parameters, each as one flat message.
 
-    A bucket is sent as soon as the backward pass has made its last gradient. All ranks make the
-    same gradients in the same order, so they send the same messages in the same order.
+    A bucket is sent as soon as its last gradient is ready. All ranks compute the same gradients in
+    the same order, so they send the same messages in the same order.
     """
 
     def __init__(self, buckets: list[Parameters]) -> None:
         self.buckets = buckets
         self.place = {p: index for index, bucket in enumerate(buckets) for p in bucket}
         self.missing: dict[int, set[nn.Parameter]] = {}
-        """Gradients that buckets wait for; empty outside the last backward pass of a step."""
+        """Gradients still awaited; empty outside the last backward pass of a step."""
         self.sent: list[tuple[Parameters, Tensor, torch.distributed.Work | None]] = []
         if ranks.world_size() > 1:
             for parameter in self.place:
                 parameter.register_post_accumulate_grad_hook(self._made)  # type: ignore[no-untyped-call]
 
     def expect(self, parameters: Parameters) -> None:
-        """The next backward pass is the last one before :meth:`finish`, and makes these."""
+        """Announce that the next backward pass is the last before :meth:`finish`, for these."""
         if ranks.world_size() == 1:
             return
         for parameter in parameters:
             self.missing.setdefault(self.place[parameter], set()).add(parameter)
 
     def finish(self) -> None:
-        """Have every gradient be the mean over ranks."""
+        """Wait until every gradient is the mean over ranks."""
         for index in sorted(self.missing):
             self._send(index)
         self.missing.clear()
@@ -64,7 +64,7 @@ class Reduction:
     def _send(self, index: int) -> None:
         bucket = [p for p in self.buckets[index] if p.grad is not None]
         flat = torch.cat([p.grad.flatten() for p in bucket if p.grad is not None])
-        # DeepSpeed's, whose log of communication can time only what is waited for.
+        # DeepSpeed's, whose communication log can only time operations that are waited for.
         at_once = deepspeed.comm.comm.comms_logger.enabled
         work = deepspeed.comm.all_reduce(flat, async_op=not at_once)
         self.sent.append((bucket, flat, work))

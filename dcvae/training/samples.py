@@ -1,4 +1,4 @@
-"""What a run shows of its model while it learns: samples, and reconstructions."""
+"""Pictures of the model while it trains: samples and reconstructions."""
 
 import torch
 from torch import Tensor

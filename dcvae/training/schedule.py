@@ -1,9 +1,9 @@
-"""Progressive growth: which phase, resolution and fade a number of images belongs to."""
+"""The schedule: which resolution, fade and batch each step of a run has."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dcvae.config import Phase
+from dcvae.config import Config, Phase
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Stage:
 
 
 def stage_at(phases: Sequence[Phase], images: int) -> Stage:
-    """The stage in which the step that starts after ``images`` real images is made.
+    """The stage of the step that starts after ``images`` real images.
 
-    Past the end of the schedule it is the last phase, finished.
+    Past the end of the schedule, it is the last phase at full weight.
     """
     start = 0
     for index, phase in enumerate(phases):
@@ -34,3 +34,17 @@ def stage_at(phases: Sequence[Phase], images: int) -> Stage:
             return Stage(index, phase, fade, end)
         start = end
     raise AssertionError("a schedule has at least one phase")
+
+
+def steps(config: Config, images: int = 0) -> Iterator[tuple[Stage, range]]:
+    """The steps of a run that has been shown ``images`` images, until its schedule ends.
+
+    Each has its stage and the numbers of images before its global batches: the range starts with
+    the images before the step, and stops with those after it.
+    """
+    while images < config.training.total_images:
+        stage = stage_at(config.training.phases, images)
+        size = stage.phase.batch_size
+        batches = range(images, images + config.batches_per_step * size, size)
+        yield stage, batches
+        images = batches.stop

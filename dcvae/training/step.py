@@ -1,7 +1,7 @@
-"""One training step: the updates of Eq. 9, through engines, in a precision, over ranks.
+"""One training step: the updates of Eq. 9, through engines, in some precision, over all ranks.
 
-A step is made on one global batch for each update of the discriminator. As in the released code,
-the generator's and the contrastive update come after the first of them, on the same images.
+A step takes one global batch per discriminator update. As in the released code, the generator's and
+the contrastive update follow the first of these, on the same images.
 """
 
 import itertools
@@ -38,18 +38,18 @@ class MicroBatch:
     images: Tensor
     """[N, C, r, r] in [-1, 1], mirrored and faded."""
     rows: Rows
-    """Which N rows of the global batch they are."""
+    """Which N rows of the global batch these are."""
 
 
 @dataclass
 class TrainingStep:
-    """Makes steps on the networks through their engines: one for each of ``networks.trained``."""
+    """Makes training steps; there is one engine for each of ``networks.trained``."""
 
     config: Config
     networks: Networks
     engines: dict[str, Engine]
     graphs: Graphs = field(default_factory=lambda: Graphs(None))
-    """What updates are recorded in, and replayed from."""
+    """Records updates and replays them."""
     terms: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,10 +61,10 @@ class TrainingStep:
         self.packet = Packet(next(self.networks.parameters()).device)
 
     def __call__(self, batches: list[list[MicroBatch]], images: int) -> Terms:
-        """Make one step on ``batches``, a list of micro-batches for each discriminator update.
+        """Make one step on ``batches``, one list of micro-batches per discriminator update.
 
-        ``images`` is the number of real images shown before the step. Returns each loss term and
-        the contrastive accuracy as means over this rank's images, on the device, without gradient.
+        ``images`` is the number of real images shown before the step. Returns the loss terms and
+        contrastive accuracies as means over this rank's images, on the device, without gradient.
         """
         self.terms = {}
         objective, (first, *others) = self.config.objective, batches
@@ -88,20 +88,20 @@ class TrainingStep:
         return self._means()
 
     def enter(self, stage: Stage) -> None:
-        """Grow the networks to ``stage``, and take the learning rate of its phase."""
+        """Grow the networks to ``stage``, and set the learning rate of its phase."""
         self.networks.grow_to(stage.phase.resolution, stage.fade)
         for engine in self.engines.values():
             engine.set_learning_rate(self.config.training.rate_in(stage.phase))
 
     def update(self, update: Update, batch: list[MicroBatch], images: int) -> None:
-        """One update alone; ``images`` as for the whole step."""
+        """A single update; ``images`` as for the whole step."""
         (noises,) = self._sent([[self.noise(update, micro, images) for micro in batch]])
         self._minimise(update, batch, noises)
 
     def _minimise(self, update: Update, batch: list[MicroBatch], noises: list[Noise]) -> None:
-        """Minimise the loss of ``update`` on the micro-batches of a global batch, by one step.
+        """One optimizer step on the loss of ``update`` over the micro-batches of a global batch.
 
-        The keys of the images, if the update makes any, become negatives after it.
+        Keys that the update makes are then gathered from all ranks and pushed as negatives.
         """
         trained = update.trains(self.networks)
         if update is self.contrastive:
@@ -141,7 +141,7 @@ class TrainingStep:
         images: list[Tensor],
         noises: list[Noise],
     ) -> dict[str, Tensor]:
-        """Everything of an update that the device does: losses, gradients, the step.
+        """The part of an update that runs on the device: losses, gradients, the optimizer step.
 
         Returns ``term/<micro-batch>/<name>`` and ``key/<micro-batch>/<layer>``.
         """
@@ -167,10 +167,10 @@ class TrainingStep:
     def _key(
         self, update: Update, noises: list[Noise], inputs: list[Tensor]
     ) -> tuple[object, ...] | None:
-        """All that the host decides in ``update``; none: it decides something anew each time.
+        """What the host decides in ``update``; None if that differs at every step.
 
-        That is: the weight of a resolution that fades in, the place of a local patch, and how many
-        negatives there are until their queue is full.
+        It does while a resolution fades in, with local patches, whose location varies, and until
+        the queues of negatives are full.
         """
         resolution, fade = self.networks.at
         if fade < 1 or any(noise.patch is not None for noise in noises):
@@ -183,7 +183,7 @@ class TrainingStep:
         return (resolution, *shapes, *firsts, *rates)
 
     def _means(self) -> Terms:
-        """The mean of each term, by one look at all of them."""
+        """The mean of each term, computed in one operation for all."""
         values = torch.stack([value for values in self.terms.values() for value in values])
         parts = torch.split(values, [len(values) for values in self.terms.values()])
         return {
@@ -196,7 +196,7 @@ class TrainingStep:
     def noise(self, update: Update, micro: MicroBatch, images: int) -> Noise:
         """The random numbers of ``update`` on ``micro``, in the step after ``images`` images.
 
-        On the host, in the precision of the images.
+        It is on the host, in the precision of the images.
         """
         objective, rows, dtype = self.config.objective, micro.rows, micro.images.dtype
         d, name = self.config.model.latent_dim, update.name
@@ -225,7 +225,7 @@ class TrainingStep:
         )
 
     def _sent(self, noises: list[list[Noise]]) -> list[list[Noise]]:
-        """The noise of a whole step on the device, by one copy."""
+        """Copy the noise of a whole step to the device at once."""
         tensors = [t for some in noises for noise in some for t in _tensors(noise).values()]
         each = iter(self.packet.send(tensors))
         return [
@@ -234,7 +234,7 @@ class TrainingStep:
         ]
 
     def _patch_location(self, images: int) -> tuple[int, int] | None:
-        """The location of this step's local patches (4.1), equal on all ranks; none: not yet."""
+        """The location of this step's local patches (4.1), equal on all ranks; None: not yet."""
         after = self.config.objective.local_patches_after
         if after is None or images < after:
             return None
@@ -256,6 +256,6 @@ def _tensors(noise: Noise) -> dict[str, Tensor]:
 
 
 def _with(noise: Noise, tensors: list[Tensor]) -> Noise:
-    """``noise`` with other tensors in the place of its own."""
+    """``noise`` with its tensors replaced."""
     given: dict[str, Any] = dict(zip(_tensors(noise), tensors, strict=True))
     return replace(noise, **given)

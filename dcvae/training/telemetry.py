@@ -1,4 +1,4 @@
-"""What a run tells while it runs: loss terms, speed and waits, for people and for programs."""
+"""What a run reports while it runs: loss terms, speed and waits, for people and for programs."""
 
 import math
 import os
@@ -36,11 +36,11 @@ NON_FINITE = Counter("dcvae_non_finite", "Runs stopped by a NaN or an infinity."
 
 
 class NonFiniteError(RuntimeError):
-    """A loss term or a weight became NaN or infinite; the last checkpoint is from before."""
+    """A loss term or a weight became NaN or infinite; the last checkpoint is still sound."""
 
 
 class Telemetry:
-    """Collects the terms of steps on the device and looks at them only at :meth:`flush`."""
+    """Collects the terms of steps on the device, and reads them only in :meth:`flush`."""
 
     def __init__(self, total_images: int, metrics_port: int | None) -> None:
         self.total_images = total_images
@@ -52,16 +52,16 @@ class Telemetry:
             _serve(metrics_port)
 
     def begin(self, images: int, pace: Pace | None = None) -> None:
-        """The run starts, or goes on, after ``images`` images, at a ``pace`` to be measured."""
+        """The run starts, or resumes, after ``images`` images; ``pace`` measures its speed."""
         self.pace = pace
         self.flushed = (time.monotonic(), images)
 
     def has_other_terms(self, terms: dict[str, Tensor]) -> bool:
-        """Whether ``terms`` are not those of the steps since the last flush: flush first."""
+        """Whether ``terms`` differ by name from those since the last flush; then flush first."""
         return bool(self.records) and self.records[-1][1].keys() != terms.keys()
 
     def step(self, images: int, terms: dict[str, Tensor], seconds: float, waited: float) -> None:
-        """A step has been made: ``images`` after it, its terms (scalars on the device)."""
+        """Record a step: the images shown after it, and its terms (scalars on the device)."""
         IMAGES.inc(images - self._last_images())
         STEP_SECONDS.observe(seconds)
         DATA_WAIT_SECONDS.inc(waited)
@@ -69,12 +69,12 @@ class Telemetry:
         self.records.append((images, terms))
 
     def flush(self, stage: Stage) -> dict[str, float] | None:
-        """Look at the steps since the last flush; all ranks must call it.
+        """Read the steps since the last flush; all ranks must call it.
 
-        Returns the line of metrics.jsonl: means over steps and ranks. None without steps.
+        Returns a line for metrics.jsonl, means over steps and ranks; None if there were no steps.
 
         Raises:
-            NonFiniteError: on every rank, when a term of any rank was not finite.
+            NonFiniteError: on every rank, if a term of any rank was not finite.
         """
         if not self.records:
             return None
@@ -100,12 +100,12 @@ class Telemetry:
         return record
 
     def refuse(self, what: str, images: int) -> Never:
-        """Count a run that ``what`` has ended after ``images`` images; raise NonFiniteError."""
+        """Count a run that ``what`` ended after ``images`` images, and raise NonFiniteError."""
         NON_FINITE.inc()
         raise NonFiniteError(f"{what} after {images:,} images")
 
     def checkpoint(self, seconds: float, size: int) -> None:
-        """A checkpoint of ``size`` bytes has been committed."""
+        """Record a committed checkpoint of ``size`` bytes."""
         CHECKPOINT_SECONDS.set(seconds)
         CHECKPOINT_BYTES.set(size)
         CHECKPOINT_TIME.set_to_current_time()
@@ -114,7 +114,7 @@ class Telemetry:
         return self.records[-1][0] if self.records else self.flushed[1]
 
     def _refuse_non_finite(self, names: list[str], values: Tensor) -> None:
-        """Every rank learns the first bad step of any rank, and raises the same sentence."""
+        """Find the first bad step of any rank; every rank raises the same error."""
         bad = (~values.isfinite()).nonzero().tolist()
         row, column = bad[0] if bad else (len(values), 0)
         value = float(values[row, column]) if bad else 0.0

@@ -1,4 +1,4 @@
-"""From the host to the device without waiting: pinned memory, few copies, a stream beside."""
+"""From the host to the device without waiting: pinned memory, few copies, a stream of its own."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -8,16 +8,15 @@ from torch import Tensor
 
 T = TypeVar("T")
 ALIGNMENT = 128
-"""Numbers: every tensor of a packet begins at a multiple, as kernels like their operands."""
+"""Every tensor of a packet starts at a multiple of this many numbers, for aligned access."""
 
 
 class Packet:
-    """Small float32 tensors that travel together: one copy for all, to a place that stays.
+    """Small float32 tensors that are copied to the device together, to a fixed address.
 
-    Two host buffers take turns: one is filled while the other may still be on its way. The place
-    on the device stays the same as long as the sizes do, so that a graph can read it; what it held
-    is overwritten by the next packet, in the order of the device's work. On the CPU nothing is
-    copied.
+    Two host buffers take turns: one is filled while the other may still be in transfer. The address
+    on the device stays the same as long as the sizes do, so that a graph can read it; the next
+    packet overwrites it, in the order of the device's work. On the CPU nothing is copied.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -29,7 +28,7 @@ class Packet:
         self.turn = 0
 
     def send(self, tensors: list[Tensor]) -> list[Tensor]:
-        """The ``tensors``, of the host, on the device."""
+        """Copy host ``tensors`` to the device."""
         if self.direct:
             return tensors
         starts, end = [], 0
@@ -40,7 +39,7 @@ class Packet:
         self.turn = 1 - self.turn
         host = self.hosts[self.turn]
         if self.sent:
-            self.sent[self.turn].synchronize()  # of two packets ago: long done
+            self.sent[self.turn].synchronize()  # the packet before last: done long ago
         for start, tensor in zip(starts, tensors, strict=True):
             host[start : start + tensor.numel()].view(tensor.shape).copy_(tensor)
         self.place.copy_(host, non_blocking=True)
@@ -61,11 +60,11 @@ class Packet:
 
 
 class Arrivals(Generic[T]):
-    """Batches that are on the device, or on their way there, before they are asked for.
+    """Batches that are copied to the device before they are needed.
 
-    ``prepare`` makes what goes with a batch and its host tensors. On a GPU they are copied from
-    pinned memory by a stream of their own, while the device computes; PyTorch's allocators keep
-    both ends of a copy until it is done.
+    ``prepare`` gives a batch's host tensors. For a GPU, a separate stream copies them from pinned
+    memory while the device computes; PyTorch's allocators keep both ends of a copy until it is
+    done.
     """
 
     def __init__(
@@ -79,13 +78,13 @@ class Arrivals(Generic[T]):
         self.waiting: list[tuple[T, list[Tensor]]] = []
 
     def fetch(self, count: int) -> None:
-        """Have ``count`` batches read, and their copies started."""
+        """Read ahead until ``count`` batches are waiting, and start copying them."""
         while len(self.waiting) < count:
             batch = next(self.batches)
             self.waiting.append((batch, self._start(self.prepare(batch))))
 
     def take(self, count: int) -> list[tuple[T, list[Tensor]]]:
-        """The next ``count`` batches with their tensors on the device, in order."""
+        """The next ``count`` batches, with their tensors on the device."""
         self.fetch(count)
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         if self.beside is not None:

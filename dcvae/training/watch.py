@@ -1,9 +1,8 @@
-"""Ranks watch each other, so that one that is lost ends all, soon and with a sentence.
+"""Ranks watch each other, so that losing one ends all of them soon, with a clear message.
 
 A collective whose peer is gone may hang until the process group's timeout, which must be long: rank
-0 may be writing a checkpoint through an outage of the storage. So every rank shows signs of life in
-the store that the group was made with, from a thread that nothing holds up, and looks for those of
-the next rank.
+0 may be writing a checkpoint through a storage outage. So every rank posts signs of life to the
+group's store, from a thread that nothing holds up, and checks those of the next rank.
 """
 
 import os
@@ -18,19 +17,19 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 LIMIT = 30.0
 """Seconds without a sign of life after which a rank is lost."""
 LOST_EXIT_CODE = 75
-"""EX_TEMPFAIL, as after a stop: the same command goes on from the last checkpoint."""
+"""EX_TEMPFAIL, as after a stop: the same command resumes from the last checkpoint."""
 LEFT = "left"
 ADVICE = "all ranks end; the same command goes on from the last checkpoint"
 
 
 def end(sentence: str) -> None:
-    """Leave at once: the main thread may hang where nothing can interrupt it."""
+    """Exit at once: the main thread may hang where nothing can interrupt it."""
     print(f"error: {sentence}", file=sys.stderr, flush=True)
     os._exit(LOST_EXIT_CODE)
 
 
 class Watch:
-    """This rank's signs of life, and its eye on the next rank."""
+    """Posts this rank's signs of life and checks those of the next rank."""
 
     def __init__(
         self,
@@ -47,13 +46,13 @@ class Watch:
         self.thread.start()
 
     def leave(self) -> None:
-        """This rank ends as it should: nobody is to miss it."""
+        """This rank is ending as planned, and must not count as lost."""
         self.stopped.set()
         self.thread.join(self.limit)
         try:
             self.store.set(_key(self.rank), LEFT)
         except RuntimeError:
-            return  # whoever keeps the store has left already
+            return  # the rank that hosts the store has left already
 
     def _run(self) -> None:
         sign, seen, since = 0, b"", time.monotonic()
@@ -79,14 +78,14 @@ class Watch:
 
 
 def own_connection() -> Store:
-    """A connection of its own to the store of the group: waiting on one holds up no other."""
+    """A separate connection to the group's store, so that waiting on it holds up nothing else."""
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(address, port, is_master=False, wait_for_workers=False)
     return PrefixStore("dcvae/watch", store)
 
 
 def peer_is_lost(error: RuntimeError) -> bool:
-    """Whether a collective failed because of the other side."""
+    """Whether a collective failed because its peer is gone."""
     said = str(error)
     gone = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out")
     return isinstance(error, dist.DistError) or any(words in said for words in gone)

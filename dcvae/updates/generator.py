@@ -45,7 +45,7 @@ class GeneratorUpdate:
             sets = [noise.seen_samples(made.sample), noise.seen(made.reconstruction)]
             scores = networks.discriminator(sets, *networks.at, "score")
             sample, reconstruction = map(at_least_float32, scores)
-            terms["gan_generator"] = gan.generator(reconstruction, sample)
+            terms["gan_generator"] = gan.generator_loss(reconstruction, sample)
             loss = loss + self.objective.gan_weight * terms["gan_generator"]
         return Loss(loss, terms)
 

@@ -78,7 +78,7 @@ def test_hinge_by_hand() -> None:
     real, rec, sample = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 1.0]), torch.tensor([0.0])
     # reals: (0 + 1) / 2; reconstructions: (0 + 2) / 2; samples: 1.
     assert float(gan.hinge_discriminator(real, rec, sample)) == pytest.approx(0.5 + 0.5 + 0.5)
-    assert float(gan.generator(rec, sample)) == pytest.approx(0.25)
+    assert float(gan.generator_loss(rec, sample)) == pytest.approx(0.25)
 
 
 def test_wasserstein_by_hand() -> None:

@@ -6,7 +6,7 @@ import tarfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcvae.shards.tar import ShardWriter, walk
+from dcvae.shards.tar import ShardWriter, find_members
 
 samples = st.lists(st.tuples(st.binary(max_size=1500), st.none() | st.integers(0, 99999)))
 
@@ -31,7 +31,7 @@ def test_the_walker_finds_every_member(bodies: list[bytes], labelled: bool) -> N
     for number, body in enumerate(bodies):
         writer.add(f"{number:09d}", "jpg", body, number if labelled else None)
     tar = writer.finish()
-    members = walk(tar, "jpg")
+    members = find_members(tar, "jpg")
     spans = zip(members.starts.tolist(), members.sizes.tolist(), strict=True)
     assert [tar[start : start + size] for start, size in spans] == bodies
     expected = list(range(len(bodies))) if labelled and bodies else None

@@ -16,7 +16,7 @@ from dcvae.errors import UserError
 from dcvae.shards import reader as shard_reader
 from dcvae.shards.encodings import encode
 from dcvae.shards.manifest import Manifest, Shard, fingerprint
-from dcvae.shards.tar import BadShard, walk
+from dcvae.shards.tar import BadShard, find_members
 from dcvae.storage import open_storage
 from dcvae.streaming.stream import read_split
 from tests.conftest import ShardSet
@@ -185,7 +185,7 @@ def test_arrays_of_any_other_kind_are_refused(tmp_path: Path, body) -> None:  # 
 @pytest.mark.parametrize("kind", [b"1", b"2", b"5", b"L", b"x", b"g", b"S", b"\0", b"7"])
 def test_only_plain_files(kind: bytes) -> None:
     with pytest.raises(BadShard, match="no plain file"):
-        walk(tar_of({"1.npy": b""}, type=kind, linkname="2.npy"), "npy")
+        find_members(tar_of({"1.npy": b""}, type=kind, linkname="2.npy"), "npy")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_only_plain_files(kind: bytes) -> None:
 )
 def test_malformed_archives(body: bytes) -> None:
     with pytest.raises(BadShard):
-        walk(body, "npy")
+        find_members(body, "npy")
 
 
 def test_compressed_archives_are_not_unpacked(tmp_path: Path) -> None:

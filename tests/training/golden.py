@@ -23,8 +23,9 @@ from torch import Tensor
 
 from dcvae.config import Config, parse_config
 from dcvae.models.layers import downsample, upsample
+from dcvae.training.inputs import faded_in
 from dcvae.training.randomness import Rows
-from dcvae.training.schedule import stage_at
+from dcvae.training.schedule import Stage, steps
 from dcvae.training.step import MicroBatch, TrainingStep
 from dcvae.updates import Networks
 from tests.training.plain_engine import plain_engines
@@ -80,30 +81,24 @@ def curve() -> list[Record]:
 
 def _losses(name: str, run: dict[str, Any]) -> Iterator[Record]:
     config = parse_config(run)
-    networks, training = Networks(config), config.training
-    step, images = TrainingStep(config, networks, plain_engines(networks)), 0
-    while images < training.total_images:
-        stage = stage_at(training.phases, images)
+    networks = Networks(config)
+    step = TrainingStep(config, networks, plain_engines(networks))
+    for stage, batches in steps(config):
         step.enter(stage)
-        size, before = stage.phase.batch_size, images
-        batches = []
-        for _ in range(training.discriminator_steps):
-            batches.append([_batch(config, images, size, stage.phase.resolution, stage.fade)])
-            images += size
-        terms = {term: float(f"{value:.12g}") for term, value in step(batches, before).items()}
-        place = {"images": images, "resolution": stage.phase.resolution, "fade": stage.fade}
-        yield {"run": name, **place, **terms}
+        terms = step([[_batch(config, first, stage)] for first in batches], batches.start)
+        rounded = {term: float(f"{value:.12g}") for term, value in terms.items()}
+        place = {"images": batches.stop, "resolution": stage.phase.resolution, "fade": stage.fade}
+        yield {"run": name, **place, **rounded}
 
 
-def _batch(config: Config, images: int, size: int, resolution: int, fade: float) -> MicroBatch:
-    x = _digits()[images : images + size]
+def _batch(config: Config, first: int, stage: Stage) -> MicroBatch:
+    resolution, size = stage.phase.resolution, stage.phase.batch_size
+    x = _digits()[first : first + size]
     while x.shape[-1] > resolution:
         x = downsample(x)
     while x.shape[-1] < resolution:
         x = upsample(x)
-    if fade < 1:
-        x = upsample(downsample(x)).lerp(x, fade)
-    return MicroBatch(x, Rows(config.training.seed, images, size, 0, size))
+    return MicroBatch(faded_in(x, stage.fade), Rows(config.training.seed, first, size, 0, size))
 
 
 def _digits() -> Tensor:

@@ -1,4 +1,4 @@
-"""Where images come from. :func:`open_source` finds the right class for a text such as
+"""Sources of images. :func:`open_source` finds the right class for a text such as
 ``sklearn:digits``, ``torchvision:CIFAR10``, a folder, a zip file or an ``s3://`` prefix."""
 
 from dcvae.sharding.sources.base import Item, Source

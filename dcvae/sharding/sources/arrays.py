@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dcvae.errors import UserError
 from dcvae.sharding.sources.base import Item, Loaded, Source
 
-_HOLD_OUT = 5  # each fifth digit is for testing
+_HOLD_OUT = 5  # every fifth digit is held out for testing
 _IDX_SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 _UINT8 = 8
 _MOST_UNZIPPED = 8 << 30
@@ -22,7 +22,7 @@ _DAMAGES = (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.erro
 
 
 class Digits(Source):
-    """scikit-learn's 1,797 handwritten digits, 8x8 pixels of 17 greys; each fifth is held out."""
+    """scikit-learn's 1,797 handwritten digits, 8x8 pixels in 17 greys; every fifth is held out."""
 
     def __init__(self, uri: str) -> None:
         self.uri, self.name, self.channels = uri, "digits", 1
@@ -54,7 +54,7 @@ class Digits(Source):
 
 
 class Idx(Source):
-    """A folder of IDX files: ``train-images-idx3-ubyte`` and so on, also gzipped."""
+    """A folder of IDX files: ``train-images-idx3-ubyte`` and so on, plain or gzipped."""
 
     def __init__(self, uri: str, folder: Path, name: str | None = None) -> None:
         self.uri, self._folder = uri, folder
@@ -106,7 +106,7 @@ class Idx(Source):
         return None
 
     def _read(self, split: str, kind: str, axes: int) -> npt.NDArray[np.uint8]:
-        """Map or unzip a file of unsigned bytes with ``axes`` axes, big-endian sizes in front."""
+        """Map or unzip a file of unsigned bytes with ``axes`` axes, after its big-endian sizes."""
         path = self._find(split, kind)
         assert path is not None
         start = 4 + 4 * axes

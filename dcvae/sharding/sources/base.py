@@ -1,4 +1,4 @@
-"""What every source of images can do."""
+"""The interface of every source of images."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -15,13 +15,13 @@ class Item(NamedTuple):
     """One image of a source, not yet read.
 
     Attributes:
-        name: unique within the source, UTF-8, and the same at every look.
+        name: unique within the source, UTF-8, and the same every time.
         stamp: changes when the content does (size and time, a checksum, an etag).
         label: number of the class, or None.
         reference: what the source needs to load it: texts, numbers and lists of them.
-        bad: why it cannot be used, when that is known without reading it.
-        size: bytes that it takes, as far as that is known.
-        place: number in the source's order, from 1.
+        bad: why it cannot be used, if that is known without reading it.
+        size: in bytes, if known.
+        place: position in the source's order, from 1.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Item(NamedTuple):
 
 
 class Source(ABC):
-    """Images with an order, read one at a time. Can be pickled; opens what it needs when needed.
+    """Ordered images that are read one at a time. It can be pickled, and opens files on demand.
 
     Attributes:
-        uri: how the user named it.
+        uri: as the user named it.
         name: of the data set.
-        channels: 1 or 3, unless the user wants otherwise.
+        channels: 1 or 3, unless the user chooses.
         splits: names, "train" first.
         classes: names of the classes, or None without labels.
-        ordered: loading is cheap only in the order of the items.
-        notes: how it was understood, for people.
+        ordered: whether loading is cheap only in the order of the items.
+        notes: how it was interpreted, for people.
         ignored: (kind, how many, example) of what was left out.
     """
 
@@ -65,10 +65,10 @@ class Source(ABC):
         """The image file's bytes, or decoded pixels: uint8 [H, W] or [H, W, C].
 
         Raises:
-            BadImage: this one cannot be read; the others may.
+            BadImage: this image cannot be read; others may still be.
         """
 
 
 def name_hash(name: str) -> int:
-    """A number below 2**64 that depends on nothing but the name."""
+    """A number below 2**64 that depends only on the name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""CIFAR-10 and STL-10, from their files of many images."""
+"""CIFAR-10 and STL-10, from their binary files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ class Cifar10(Source):
         if split not in self._sets:
             from torchvision.datasets import CIFAR10
 
-            try:  # it compares every file with its published hash before it opens one
+            try:  # torchvision checks every file's published hash before it opens any
                 self._sets[split] = CIFAR10(str(self._root), train=split == "train")
             except Exception as error:
                 raise UserError(
@@ -55,11 +55,11 @@ class Cifar10(Source):
 
 
 class Stl10(Source):
-    """STL-10, 96x96 pixels: "train" is all 105,000 unlabelled and labelled training images
-    without labels; "test" has 8,000 and "labelled" the 5,000 labelled training images.
+    """STL-10, 96x96 pixels: "train" has all 105,000 unlabelled and labelled training images,
+    without labels; "test" has 8,000, and "labelled" the 5,000 labelled training images.
 
     Raises:
-        UserError: a file is missing or cut off, or has labels that are none.
+        UserError: a file is missing or cut off, or has invalid labels.
     """
 
     splits = ("train", "test", "labelled")

@@ -15,11 +15,11 @@ from dcvae.shards.encodings import BadImage
 from dcvae.storage import NotFound, ObjectInfo, open_storage
 from dcvae.storage.uri import check_key
 
-_AT_ONCE = 16  # looks at objects whose names do not say what they are
+_AT_ONCE = 16  # parallel reads of objects whose names do not tell their format
 
 
 class Bucket(FileSource):
-    """Images below a prefix (or in any other place that storage knows)."""
+    """Images below a prefix, or in any other storage."""
 
     def __init__(self, uri: str, hints: Hints) -> None:
         super().__init__(uri, PurePosixPath(uri).name or "images", hints)

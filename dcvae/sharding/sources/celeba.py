@@ -1,4 +1,4 @@
-"""CelebA, from its folder of images and its list of parts."""
+"""CelebA, from its folder of images and its list of partitions."""
 
 import re
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ _PARTS = {"0": "train", "1": "validation", "2": "test"}
 
 
 class CelebA(Source):
-    """CelebA, aligned: 162,770 images for training and 19,962 for testing, 178x218 pixels. Those
-    for validation are left out, as the paper does.
+    """Aligned CelebA: 162,770 images for training and 19,962 for testing, 178x218 pixels. The
+    validation images are left out, as in the paper.
 
     Raises:
-        UserError: there is no list of parts, or it is none.
+        UserError: the list of partitions is missing or invalid.
     """
 
     def __init__(self, uri: str, root: Path, _: str) -> None:
@@ -25,7 +25,7 @@ class CelebA(Source):
         folder = root / "celeba"
         self._list = next((folder / n for n in LISTS if (folder / n).is_file()), folder / LISTS[0])
         images = folder / "img_align_celeba"
-        inner = images / images.name  # as some archives have it
+        inner = images / images.name  # some archives nest the folder
         self._images = inner if inner.is_dir() else images
 
     def items(self, split: str) -> Iterator[Item]:
@@ -40,7 +40,7 @@ class CelebA(Source):
             raise BadImage(f"unreadable ({error.strerror})") from error
 
     def _parts(self) -> Iterator[tuple[str, str]]:
-        """(image, part): two columns between blanks, tabs or commas, a head or none."""
+        """(image, partition): two columns separated by blanks, tabs or commas; maybe a header."""
         try:
             with self._list.open(encoding="utf-8-sig") as lines:
                 for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Sources made of image files, wherever they lie: what their folders and labels mean."""
+"""Sources made of image files, wherever they are: what their folders and labels mean."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -32,11 +32,11 @@ class FileSource(LookedThrough["_Found"]):
 
     @abstractmethod
     def find(self) -> Iterator[File]:
-        """All files, pictures or not, in the order in which they are cheapest to read."""
+        """All files, pictures or not, in the order that is cheapest to read."""
 
     @abstractmethod
     def read(self, reference: Any) -> bytes:
-        """The bytes of one file, at most one more than :data:`MAX_FILE_BYTES`.
+        """The bytes of one file, but at most :data:`MAX_FILE_BYTES` + 1.
 
         Raises:
             BadImage: it cannot be read.
@@ -54,7 +54,7 @@ class FileSource(LookedThrough["_Found"]):
 
 
 class _Found:
-    """What a look at a source has found: its pictures, and what their places mean."""
+    """The pictures found in a source, and what their paths mean."""
 
     def __init__(self, source: FileSource) -> None:
         uri, hints = source.uri, source.hints
@@ -96,14 +96,14 @@ class _Found:
         place = self.layout.place(file.path)
         if place is None and not file.bad:
             return "", None, ""
-        # What is bad may have any name: it is counted where it seems to belong.
+        # A bad file may have any name: it is counted where it seems to belong.
         split, folder = place or ("", None)
         if not split or (split == "train" and self._held_out):
             split = "test" if name_hash(file.path) < self._held_out else "train"
         return split, folder, file.bad
 
     def _hashes(self) -> npt.NDArray[np.uint64]:
-        """Of all images for training that may be held out; counts what is left out."""
+        """Hashes of all training images that may be held out; counts what is left out."""
         hashes = []
         for file in self.listing:
             place = self.layout.place(file.path)
@@ -133,7 +133,7 @@ class _Found:
 
 
 def _labels(source: FileSource, listing: Listing) -> Labels | None:
-    """The labels that the user names, or that StyleGAN's tools have left in the source."""
+    """The labels that the user names, or the dataset.json of StyleGAN's tools in the source."""
     hints = source.hints
     if hints.labels is not None:
         if hints.classes != "auto":
@@ -155,7 +155,7 @@ def _labels(source: FileSource, listing: Listing) -> Labels | None:
 
 
 def _instead(uri: str, ignored: list[LeftOut]) -> str:
-    """The end of the sentence about a source without images."""
+    """The end of the error message about a source without images."""
     for kind, count, _ in ignored:
         if kind in _INSTEAD:
             return f", but {count:,} files that end in {kind}: say {_INSTEAD[kind]}{uri}"
@@ -165,21 +165,21 @@ def _instead(uri: str, ignored: list[LeftOut]) -> str:
 
 
 def bounded(stream: BinaryIO | Any) -> bytes:
-    """All of a stream, or a little more than a file may have."""
+    """All of a stream, but at most one byte more than a file may have."""
     body: bytes = stream.read(MAX_FILE_BYTES + 1)
     return body
 
 
 def too_large(size: int) -> str:
-    """Why a file of this size cannot be used, or nothing."""
+    """Why a file of this size cannot be used; empty if it can."""
     return f"larger than {MAX_FILE_BYTES >> 20} MiB" if size > MAX_FILE_BYTES else ""
 
 
 def checked(body: bytes) -> bytes:
-    """``body``, unless it is too large.
+    """``body`` itself.
 
     Raises:
-        BadImage: it is.
+        BadImage: it is too large.
     """
     if len(body) > MAX_FILE_BYTES:
         raise BadImage(too_large(len(body)))

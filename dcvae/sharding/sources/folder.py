@@ -15,14 +15,14 @@ from dcvae.shards.encodings import BadImage
 
 
 class Folder(FileSource):
-    """Images below ``root``. Links to outside are followed only if the user says so."""
+    """Images below ``root``. Links that lead outside are followed only if the user asks for it."""
 
     def __init__(self, uri: str, root: Path, hints: Hints) -> None:
         super().__init__(uri, root.resolve().name or "images", hints)
         self._root = root.resolve()
 
     def find(self) -> Iterator[File]:
-        # Not recursive: folders may be nested deeper than Python's stack.
+        # Not recursive: folders may be nested deeper than Python's stack allows.
         stack = [(self._entries(str(self._root)), os.path.realpath(self._root))]
         while stack:
             entry = next(stack[-1][0], None)
@@ -101,10 +101,10 @@ class Folder(FileSource):
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a link to itself
         return False
 
 
 def _shown(path: str) -> str:
-    """``path`` as UTF-8 text: bytes of names that are none are written as ``\\xff``."""
+    """``path`` as UTF-8 text; bytes that are not UTF-8 are written as ``\\xff``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""What a user says about a source that its files do not."""
+"""What the user says about a source because its files do not."""
 
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -9,19 +9,18 @@ Understanding = Literal["auto", "folders", "none"]
 
 @dataclass(frozen=True)
 class Hints:
-    """How a source is to be understood.
+    """How to interpret a source.
 
     Attributes:
-        test: fraction (below 1) or number of images to hold out where there is no test split;
-            0 for none.
-        splits: whether folders called train, test and the like are splits: "auto" asks back
-            where that is not clear, "folders" takes those and leaves the rest out, "none" says
-            that they mean nothing.
-        classes: whether folders are classes: "auto" asks back where that is not clear, "folders"
-            leaves out what lies in none, "none" takes all images without labels.
+        test: fraction (below 1) or number of images to hold out if there is no test split; 0 for
+            none.
+        splits: whether folders called train, test and the like are splits: "auto" asks if that is
+            not clear, "folders" takes them and leaves the rest out, "none" ignores their names.
+        classes: whether folders are classes: "auto" asks if that is not clear, "folders" leaves
+            out images in no folder, "none" takes all images without labels.
         labels: a file of labels for image files, a table's column, or a member's suffix in tars.
-        image: column or member's suffix that has the image, where there are several.
-        follow_links: whether links to outside a folder are followed.
+        image: the column or suffix that has the image, if there are several.
+        follow_links: whether to follow links that lead outside a folder.
     """
 
     test: float = TEST_FRACTION

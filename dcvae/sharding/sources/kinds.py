@@ -1,4 +1,4 @@
-"""Which files are pictures: by their bytes, where the suffix does not say it."""
+"""Which files are pictures: by their suffix or, if that does not tell, by their bytes."""
 
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -7,9 +7,9 @@ from PIL import Image
 
 from dcvae.sharding.decoding import formats
 
-HEAD = 32  # bytes that tell the format
+HEAD = 32  # bytes needed to recognise a format
 JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir")
-"""What systems leave lying about: not worth a word."""
+"""Files that systems leave behind; they are not even reported."""
 _NO_PICTURES = {
     *(".csv", ".gz", ".html", ".json", ".jsonl", ".log", ".md", ".npy", ".npz", ".parquet"),
     *(".pickle", ".pkl", ".py", ".tar", ".tgz", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"),
@@ -18,13 +18,13 @@ _NO_PICTURES = {
 
 @cache
 def suffixes() -> frozenset[str]:
-    """The suffixes of the formats that are decoded here, as Pillow knows them."""
-    known = {*formats(), "MPO"}  # a phone's JPEG with a preview behind it
+    """The suffixes of the formats that we decode, according to Pillow."""
+    known = {*formats(), "MPO"}  # MPO: a phone's JPEG with a preview after it
     return frozenset(s for s, kind in Image.registered_extensions().items() if kind in known)
 
 
 def by_suffix(path: str) -> bool | None:
-    """Whether the file is a picture, as far as its name says so: None when only its bytes can."""
+    """Whether the file is a picture according to its name; None if only its bytes can tell."""
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in suffixes():
         return True
@@ -32,19 +32,19 @@ def by_suffix(path: str) -> bool | None:
 
 
 def by_bytes(head: bytes) -> bool:
-    """Whether a file that begins with these :data:`HEAD` bytes is of a format decoded here."""
+    """Whether a file that starts with these :data:`HEAD` bytes is of a format that we decode."""
     return any(_accepts(kind, head[:HEAD]) for kind in formats())
 
 
 def _accepts(kind: str, head: bytes) -> bool:
-    if kind == "PPM":  # Pillow accepts all that begins with P and a digit
+    if kind == "PPM":  # Pillow accepts anything that starts with P and a digit
         return head[:1] == b"P" and head[1:2] in b"1234567fF" and head[2:3].isspace()
     accept = Image.OPEN[kind][1]
     return accept is not None and accept(head) is True
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a local file is one.
+    """Whether a local file is a picture.
 
     Raises:
         OSError: it cannot be read.
@@ -59,10 +59,10 @@ def is_picture(path: Path) -> bool:
 
 
 def is_junk(name: str) -> bool:
-    """Whether systems or programs leave files of this name lying about."""
+    """Whether systems or programs leave files of this name behind."""
     return name in JUNK or name.startswith("._")
 
 
 def kind_of(path: str) -> str:
-    """What to call a file that is no picture: its suffix."""
+    """What to call a file that is not a picture: its suffix."""
     return PurePosixPath(path).suffix.lower() or "no suffix"

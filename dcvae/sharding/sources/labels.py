@@ -1,4 +1,4 @@
-"""Labels that lie beside images: a CSV file, or the dataset.json of StyleGAN's tools."""
+"""Labels in a file beside the images: CSV, or the dataset.json of StyleGAN's tools."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ _LABEL_COLUMNS = ("label", "class", "category", "target", "class_name")
 
 
 class Labels:
-    """File → label, on the local disk.
+    """Labels by file, on the local disk.
 
-    An image is found by its path below the source, or below the folder that holds everything;
-    else by its name alone, where the file of labels has no folders. Suffixes may be missing.
+    An image is found by its path below the source, or below the folder that holds everything; or by
+    its name alone, if the file of labels has no folders. Suffixes may be missing.
 
     Raises:
-        UserError: the file is not what it should be.
+        UserError: the file is not a valid list of labels.
     """
 
     def __init__(self, uri: str, body: bytes) -> None:
@@ -44,10 +44,10 @@ class Labels:
         self._numbers = {name: number for number, name in enumerate(self.classes)}
 
     def find(self, path: str, wrapper: str) -> int | None:
-        """The number of the class of the image at ``path``.
+        """The class number of the image at ``path``.
 
         Raises:
-            UserError: another image was found by the same entry.
+            UserError: the same entry already matched another image.
         """
         inner = path.removeprefix(f"{wrapper}/") if wrapper else path
         wanted = [path, inner]
@@ -69,7 +69,7 @@ class Labels:
         return None
 
     def unused(self) -> tuple[int, str]:
-        """(how many entries no image was found by, one of them)."""
+        """(how many entries match no image, one of them)."""
         query = "SELECT count(*), min(file) FROM labels WHERE image IS NULL"
         count, example = self._db.execute(query).fetchone()
         return int(count), example or ""
@@ -93,7 +93,7 @@ class Labels:
 
 
 def in_class_order(names: list[str]) -> list[str]:
-    """Numbers by value, else all by name."""
+    """Sorted: by value if all are numbers, else by name."""
     numbers = all(name.isascii() and name.isdigit() for name in names)
     return sorted(names, key=lambda name: (int(name), name) if numbers else (0, name))
 
@@ -157,7 +157,7 @@ def _of_csv(uri: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _columns(uri: str, row: list[str]) -> tuple[tuple[int, int], bool]:
-    """((column of the file, of the label), whether this row is a head)."""
+    """((column of the file, of the label), whether this row is a header)."""
     names = [cell.strip().lower() for cell in row]
     file = next((names.index(n) for n in _FILE_COLUMNS if n in names), None)
     label = next((names.index(n) for n in _LABEL_COLUMNS if n in names), None)

@@ -1,7 +1,7 @@
-"""What the folders of a source mean: splits and classes. What is not clear is asked, not guessed.
+"""What the folders of a source mean: splits and classes. If that is unclear we ask, not guess.
 
-Understood are, at the top or below one folder that holds everything: folders for training and
-testing, in their usual spellings; and one folder per class there or in each of those.
+Recognised, at the top or below one folder that holds everything: folders for training and testing,
+in their usual spellings; and one folder per class, there or in each of those.
 """
 
 import re
@@ -12,7 +12,7 @@ from dcvae.errors import UserError
 from dcvae.sharding.sources.hints import Hints
 
 MOST_FOLDERS = 200_000
-_DEPTH = 4  # folders above an image that are looked at
+_DEPTH = 4  # how many folders of a path are considered
 _ROLES = {
     "train": r"train|training|trn",
     "test": r"test|testing|tst",
@@ -30,20 +30,20 @@ Folder = tuple[str, ...]
 
 
 class SplitAndClass(NamedTuple):
-    """Where an image belongs: its split ("" while none is known), and its class folder."""
+    """Where an image belongs: its split ("" if none is known), and its class folder."""
 
     split: str
     folder: str | None
 
 
 class Layout(NamedTuple):
-    """How paths are understood.
+    """How paths are interpreted.
 
     Attributes:
-        wrapper: folder that holds everything, or "".
-        own: folder → split, where the source has splits of its own.
+        wrapper: the folder that holds everything, or "".
+        own: the split of each folder, if the source has its own splits.
         classes: names of the class folders, sorted, or None.
-        notes: what of it is worth telling.
+        notes: what the user should know of it.
     """
 
     wrapper: str
@@ -57,7 +57,7 @@ class Layout(NamedTuple):
         return tuple(s for s in ("train", "test", "val") if s in self.own.values())
 
     def place(self, path: str) -> SplitAndClass | None:
-        """Where the image at ``path`` belongs; None when it is left out."""
+        """Where the image at ``path`` belongs; None if it is left out."""
         parts = _below(self.wrapper, path)
         split = ""
         if self.own:
@@ -74,10 +74,10 @@ def understand(uri: str, paths: Iterable[str], hints: Hints, labelled: bool) -> 
     """What the folders in ``paths`` mean.
 
     Args:
-        labelled: labels come from elsewhere, so that folders are no classes.
+        labelled: labels come from elsewhere, so folders are not classes.
 
     Raises:
-        UserError: it is not clear; the sentence says what to do.
+        UserError: it is not clear; the message says what to do.
     """
     folders = _folders(uri, paths, hints)
     wrapper, notes = _wrapper(folders, hints), []
@@ -92,12 +92,12 @@ def understand(uri: str, paths: Iterable[str], hints: Hints, labelled: bool) -> 
 
 
 def role(folder: str) -> str:
-    """ "train", "test" or "val" when a folder of this name usually holds that, else ""."""
+    """ "train", "test" or "val" if a folder of this name usually holds that, else ""."""
     return next((r for r, spelling in _SPELLINGS.items() if spelling.fullmatch(folder)), "")
 
 
 def _folders(uri: str, paths: Iterable[str], hints: Hints) -> dict[Folder, int]:
-    """How many images lie right in each folder, those of deep ones counted further up."""
+    """How many images are directly in each folder; deep folders count towards higher ones."""
     found: dict[Folder, int] = {}
     for path in paths:
         folder = _parts(path)[:-1][:_DEPTH]
@@ -131,12 +131,12 @@ def _below(wrapper: str, path: str) -> tuple[str, ...]:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    """As ``PurePosixPath(path).parts`` of a relative path, in a tenth of the time."""
+    """``PurePosixPath(path).parts`` of a relative path, in a tenth of the time."""
     return tuple(part for part in path.split("/") if part and part != ".")
 
 
 def _splits(uri: str, folders: dict[Folder, int], hints: Hints) -> dict[str, str]:
-    """Folder → split."""
+    """The split of each folder."""
     tops = _inside(folders)
     roles = {top: role(top) for top in tops if role(top)}
     if hints.splits == "none":
@@ -173,7 +173,7 @@ def _splits(uri: str, folders: dict[Folder, int], hints: Hints) -> dict[str, str
 
 
 def _refuse_deeper(uri: str, folders: Iterable[Folder]) -> None:
-    """Splits inside of classes, say, must not end in one split."""
+    """Refuse splits inside other folders, such as classes, which would be merged into one."""
     deep = {name for folder in folders for name in folder[1:] if role(name)}
     if {"train"} < {role(name) for name in deep}:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What one look at a place of files has found, kept on the local disk."""
+"""The files found in a source, listed on the local disk."""
 
 import json
 from collections import Counter
@@ -13,12 +13,12 @@ class File(NamedTuple):
     """One file of a source.
 
     Attributes:
-        path: its path below the source, as it is shown: UTF-8, with forward slashes.
+        path: its path below the source, as shown: UTF-8, with forward slashes.
         stamp: changes when its content does.
         size: in bytes.
-        reference: what it takes to read it, if not the path.
+        reference: what is needed to read it, if not the path.
         bad: why it cannot be used, if that is known.
-        ignored: what it is, if it is no picture.
+        ignored: what it is, if it is not a picture.
     """
 
     path: str
@@ -38,7 +38,7 @@ class LeftOut(NamedTuple):
 
 
 class Listing:
-    """The pictures of a place, in its order, and how many other files there are."""
+    """The pictures of a source, in its order, and counts of its other files."""
 
     def __init__(self, files: Iterable[File]) -> None:
         self._counts: Counter[str] = Counter()
@@ -76,7 +76,7 @@ class Listing:
                 yield File(path, stamp, size, json.loads(reference), bad)
 
     def good_paths(self) -> Iterator[str]:
-        """The paths of the pictures with which nothing is known to be wrong."""
+        """The paths of pictures that are not known to be bad."""
         with disk_errors():
             for (path,) in self._db.execute("SELECT path FROM files WHERE bad = ''"):
                 yield path

@@ -1,4 +1,4 @@
-"""Local files and folders, with a sentence for what the operating system refuses."""
+"""Local files and folders, with a clear message if the operating system refuses."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def local_path(path: str) -> Path:
     """The local path that a user means.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a local path.
     """
     scheme, _, local = split_uri(path)
     if scheme != "file":
@@ -19,10 +19,10 @@ def local_path(path: str) -> Path:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder.
+    """Whether the folder exists.
 
     Raises:
-        UserError: nobody can know, as when it lies below a private folder.
+        UserError: that cannot be determined, for instance below a private folder.
     """
     try:
         return path.is_dir()
@@ -31,10 +31,10 @@ def is_folder(path: Path) -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file that must be there.
+    """Size in bytes of a file that must exist.
 
     Raises:
-        UserError: it is not.
+        UserError: it does not.
     """
     try:
         if path.is_file():
@@ -45,10 +45,10 @@ def size_of(path: Path) -> int:
 
 
 def existing(folder: Path) -> Path:
-    """``folder``, if it is there.
+    """``folder``, if it exists.
 
     Raises:
-        UserError: it is not.
+        UserError: it does not.
     """
     if not is_folder(folder):
         what = "is a file, neither a folder nor a zip" if folder.exists() else "does not exist"

@@ -1,7 +1,7 @@
-"""Sources that have to be looked through before it is known what they hold.
+"""Sources whose contents are known only after looking through them.
 
-Without splits of their own, a fraction is held out for testing: the images whose names hash
-lowest, so that the choice does not depend on the order or the machine.
+If they have no splits of their own, a fraction is held out for testing: the images whose names have
+the lowest hashes, so that the choice does not depend on the order or the machine.
 """
 
 import math
@@ -17,7 +17,7 @@ from dcvae.sharding.sources.base import Item, Source
 
 
 class Found(Protocol):
-    """What a look has found."""
+    """What looking through a source has found."""
 
     splits: tuple[str, ...]
     classes: list[str] | None
@@ -30,7 +30,7 @@ FoundT = TypeVar("FoundT", bound=Found)
 
 
 class LookedThrough(Source, Generic[FoundT]):
-    """Looks once, when it is first asked; a copy in another process looks for itself."""
+    """Looks once, when first asked; a copy in another process looks for itself."""
 
     _found: FoundT | None = None
 
@@ -39,11 +39,11 @@ class LookedThrough(Source, Generic[FoundT]):
 
     @abstractmethod
     def look(self) -> FoundT:
-        """Look through all of it."""
+        """Look through the whole source."""
 
     @property
     def found(self) -> FoundT:
-        """What the look has found."""
+        """What has been found."""
         if self._found is None:
             self._found = self.look()
         return self._found
@@ -65,12 +65,12 @@ class LookedThrough(Source, Generic[FoundT]):
 
 
 def held_out(uri: str, hashes: npt.NDArray[np.uint64], test: float) -> tuple[int, str]:
-    """(the lowest hash of the images that are not held out, a note of how many are).
+    """(the lowest hash of the images that are not held out, a note on how many are).
 
-    The note is empty when none is held out.
+    The note is empty if none are.
 
     Raises:
-        UserError: ``test`` is no fraction or number of images, or leaves none to train on.
+        UserError: ``test`` is not a fraction or number of images, or leaves none to train on.
     """
     if not math.isfinite(test) or test < 0 or (test >= 1 and test != int(test)):
         raise UserError(f"test is {test:g}: give a fraction below 1 or a number of images")

@@ -19,7 +19,7 @@ class Lsun(Source):
     """One category of LSUN from its LMDB folders; the published validation images are "test".
 
     Raises:
-        UserError: a database is missing, cut off, or none.
+        UserError: a database is missing, cut off, or invalid.
     """
 
     def __init__(self, uri: str, root: Path, category: str) -> None:
@@ -76,11 +76,11 @@ class Lsun(Source):
 
 
 def check_whole(file: Path) -> None:
-    """Compare a database's size with what it says of itself: reading a mapped file beyond its end
-    ends the process without a word.
+    """Compare a database's size with its header, because reading a mapped file beyond its end would
+    kill the process silently.
 
     Raises:
-        UserError: it is cut off, or no database.
+        UserError: it is cut off, or not a database.
     """
     size = size_of(file)
     with file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""From the text that a user gives to the source it means."""
+"""Opens the source that a user's text means."""
 
 import zipfile
 from dataclasses import fields
@@ -26,7 +26,7 @@ def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
         options: see :class:`dcvae.sharding.sources.hints.Hints`.
 
     Raises:
-        UserError: it means nothing, or is not there.
+        UserError: it is not a known source, or does not exist.
     """
     hints = Hints(**options)
     kind, _, rest = uri.partition(":")
@@ -63,7 +63,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
 
 
 def _refuse_hints(uri: str, kind: str, hints: Hints) -> None:
-    """Refuse what means nothing for this kind of source."""
+    """Refuse hints that mean nothing for this kind of source."""
     takes = _TAKES.get(kind, _FILES)
     for field in fields(Hints):
         if getattr(hints, field.name) != field.default and field.name not in takes:

@@ -1,4 +1,4 @@
-"""Sources of a few large files that hold many images each: which files, and which split each is."""
+"""Sources of a few large files with many images each: which files, and which split each one is."""
 
 import posixpath
 import re
@@ -23,7 +23,7 @@ _SHOWN = 3  # files named in a message
 
 
 class Piece(NamedTuple):
-    """One file: where it is, what it is called in the source, its split, its stamp and size."""
+    """One file: its location, its name within the source, its split, stamp and size."""
 
     storage: Storage
     key: str
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One image: its split, its name and stamp, its label as text, and what it takes to load it."""
+    """One image: its split, name, stamp, label as text, and what is needed to load it."""
 
     split: str
     name: str
@@ -51,10 +51,10 @@ class Row(NamedTuple):
 
 
 class PieceSource(LookedThrough["_Found"]):
-    """Images in pieces; subclasses know how to look through one and how to load an image.
+    """Images in such files; subclasses know how to list and how to load them.
 
     Attributes:
-        class_names: where the files say themselves what the classes are called, in their order.
+        class_names: names of the classes in their order, if the files contain them.
     """
 
     def __init__(self, uri: str, pieces: list[Piece], name: str, hints: Hints) -> None:
@@ -64,7 +64,7 @@ class PieceSource(LookedThrough["_Found"]):
 
     @abstractmethod
     def rows(self) -> Iterator[Row]:
-        """All images, piece after piece."""
+        """All images, file by file."""
 
     @property
     def ignored(self) -> list[LeftOut]:  # type: ignore[override]
@@ -72,7 +72,7 @@ class PieceSource(LookedThrough["_Found"]):
         return self.left_out()
 
     def left_out(self) -> list[LeftOut]:
-        """What the pieces hold besides images."""
+        """What the files contain besides images."""
         return []
 
     def look(self) -> "_Found":
@@ -80,7 +80,7 @@ class PieceSource(LookedThrough["_Found"]):
 
 
 class _Found:
-    """All images of a source of pieces, on the local disk."""
+    """All images of such a source, listed on the local disk."""
 
     def __init__(self, source: PieceSource) -> None:
         self._db = scratch()
@@ -136,10 +136,10 @@ def find_pieces(uri: str, urls: list[str], suffix: str, hints: Hints, pattern: s
     """The files that ``urls`` (files, folders, prefixes) name, with their splits.
 
     Args:
-        pattern: what the urls were made of; its part without braces is what names begin below.
+        pattern: what the urls were expanded from; names are relative to its part without braces.
 
     Raises:
-        UserError: there is none, or what is a split is not clear.
+        UserError: there are none, or it is not clear which files are splits.
     """
     root = pattern.partition("{")[0].rpartition("/")[0]
     found: list[Piece] = []
@@ -175,7 +175,7 @@ def _listed(url: str, suffix: str, root: str) -> list[Piece]:
 
 
 def with_splits(uri: str, pieces: list[Piece], hints: Hints) -> list[Piece]:
-    """``pieces`` with the splits that their folders or names say."""
+    """``pieces`` with the splits that their folders or names indicate."""
     roles = ["" if hints.splits == "none" else _role(piece.name) for piece in pieces]
     if not any(roles):
         if hints.splits == "folders":
@@ -201,7 +201,7 @@ def with_splits(uri: str, pieces: list[Piece], hints: Hints) -> list[Piece]:
 
 
 def _role(name: str) -> str:
-    """The split that the folders or else the parts of a file's name say."""
+    """The split that a file's folders, or else the parts of its name, indicate."""
     path = PurePosixPath(name)
     words = [*path.parts[:-1], *re.split(r"[-_.]", path.stem)]
     return next((found for word in words if (found := role(word))), "")

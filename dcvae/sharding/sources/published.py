@@ -1,6 +1,6 @@
-"""Published data sets. torchvision downloads and verifies them; the files are read lazily here.
+"""Published data sets, downloaded and verified by torchvision and then read lazily by us.
 
-They lie in ``$DCVAE_SOURCES`` (by default ``~/.cache/dcvae/sources``), in torchvision's layout.
+They are in ``$DCVAE_SOURCES`` (default ``~/.cache/dcvae/sources``), in torchvision's layout.
 """
 
 import os
@@ -18,7 +18,7 @@ from dcvae.sharding.sources.lsun import Lsun
 
 
 class Published(NamedTuple):
-    """How to open one data set, and what to put where when it cannot be downloaded."""
+    """How to open a data set, and which files to put where if it cannot be downloaded."""
 
     open: Callable[[str, Path, str], Source]
     there: Callable[[Path], bool]
@@ -38,10 +38,10 @@ def sources_folder() -> Path:
 
 
 def open_published(uri: str, name: str) -> Source:
-    """Open ``torchvision:NAME``, downloading it first when it is not there.
+    """Open ``torchvision:NAME``, downloading it first if it is not there.
 
     Raises:
-        UserError: an unknown name, or no network; then it says which files to put where.
+        UserError: unknown name, or no network; the message then says which files to put where.
     """
     key, _, category = name.partition("/")
     if key not in _PUBLISHED or bool(category) != (key == "LSUN"):
@@ -51,7 +51,7 @@ def open_published(uri: str, name: str) -> Source:
     if not published.there(root):
         try:
             published.download(root)
-        except Exception as error:  # torchvision raises whatever its downloaders do
+        except Exception as error:  # torchvision raises whatever its downloaders raise
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{uri} is not in {root} and cannot be downloaded ({reason}): put "

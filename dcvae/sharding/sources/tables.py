@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 _IMAGES = ("image", "img", "picture", "jpg", "png")
 _LABELS = ("label", "labels", "class", "target")
-_ROWS = 32  # images in memory at a time
+_ROWS = 32  # images in memory at once
 _LABEL_ROWS = 65536
 
 
 def open_tables(uri: str, pattern: str, hints: Hints) -> "Tables":
-    """The source of the Parquet files that ``pattern`` names: with brace ranges, or a folder.
+    """The source of the Parquet files that ``pattern`` names: files, brace ranges, or a folder.
 
     Raises:
-        UserError: there are none, they have no images, or pyarrow is not there.
+        UserError: there are none, they have no images, or pyarrow is not installed.
     """
     try:
         import pyarrow.parquet  # noqa: F401
@@ -41,8 +41,8 @@ def open_tables(uri: str, pattern: str, hints: Hints) -> "Tables":
 
 
 class Tables(PieceSource):
-    """Images in a column of tables. A row is only to be had with its neighbours, so tables are
-    read in order."""
+    """Images in a column of tables. A row can only be read with its neighbours, so tables are read
+    in order."""
 
     def __init__(self, uri: str, pieces: list[Piece], name: str, hints: Hints) -> None:
         super().__init__(uri, pieces, name, hints)
@@ -92,7 +92,7 @@ class Tables(PieceSource):
             for batch in file.iter_batches(_ROWS, columns=[wanted], use_threads=False):
                 values = batch.column(0)
                 if column is None:
-                    values = values.field(0)  # a struct that is null has no bytes either
+                    values = values.field(0)  # a null struct has no bytes either
                 yield from values.to_pylist()
 
     def _labels(self, file: "pq.ParquetFile") -> Iterator[str | None]:
@@ -103,7 +103,7 @@ class Tables(PieceSource):
         names = self.class_names
         for batch in file.iter_batches(_LABEL_ROWS, columns=[self.label], use_threads=False):
             for value in batch.column(0).to_pylist():
-                if value is None or value == -1:  # which is how Hugging Face says none
+                if value is None or value == -1:  # Hugging Face's value for no label
                     yield None
                 elif names is not None:
                     yield names[value] if 0 <= value < len(names) else str(value)
@@ -117,7 +117,7 @@ class Tables(PieceSource):
 
 
 class _errors:  # noqa: N801
-    """Within, what is wrong with a file is one sentence."""
+    """Within the block, errors in a file become one UserError."""
 
     def __init__(self, piece: Piece) -> None:
         self._piece = piece
@@ -136,7 +136,7 @@ class _errors:  # noqa: N801
 
 
 def _opened(piece: Piece) -> "pq.ParquetFile":
-    """A table, read through our own storage in pieces of 1 MiB."""
+    """A table, read through our storage in blocks of 1 MiB."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(piece.storage.open(piece.key), buffer_size=1 << 20, pre_buffer=False)
@@ -183,7 +183,7 @@ def _label_column(uri: str, schema: "pa.Schema", hints: Hints) -> str | None:
 
 
 def _class_names(schema: "pa.Schema", column: str | None) -> list[str] | None:
-    """The names of the classes that Hugging Face's description of the table gives."""
+    """The class names in Hugging Face's metadata of the table."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]
@@ -209,7 +209,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _image_bytes(file: "pq.ParquetFile", column: str) -> int:
-    """About how many bytes the images of a table have."""
+    """Approximate size in bytes of a table's images."""
     total = 0
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)

@@ -1,9 +1,9 @@
 """Existing WebDataset tars: samples whose members share a key.
 
-The package ``webdataset`` says which tars a pattern names and where a key ends. The tars are walked
-here, over our own storage: its reader takes a damaged header or a cut file for the end of the tar,
-opens URLs with a shell, and reads whole what only has to be found. No member is decoded but images
-and labels.
+The package ``webdataset`` decides which tars a pattern names and where a key ends. We read the tars
+ourselves, through our storage: its reader takes a damaged header or a truncated file for the end of
+the tar, opens URLs with a shell, and reads whole members that only have to be found. Only images
+and labels are decoded.
 """
 
 import json
@@ -27,15 +27,15 @@ from dcvae.shards.encodings import BadImage
 
 _LABEL_BYTES = 64 << 10
 _LABEL_FIELDS = ("label", "class", "cls", "target", "class_name")
-_SUFFIXES = 8  # more different ones: the keys have dots
+_SUFFIXES = 8  # with more different suffixes, the keys must contain dots
 _CHUNK = 1 << 20
 
 
 def open_tars(uri: str, pattern: str, hints: Hints) -> "Tars":
-    """The source of the tars that ``pattern`` names: files, with brace ranges, or a folder.
+    """The source of the tars that ``pattern`` names: files, brace ranges, or a folder.
 
     Raises:
-        UserError: there are none, or they would have to be fetched by a shell.
+        UserError: there are none, or it would take a shell to fetch them.
     """
     if not pattern or pattern.startswith("pipe:"):
         raise UserError(f"{uri} runs a command or names nothing: give tars, a folder or a prefix")
@@ -76,7 +76,7 @@ class Tars(PieceSource):
     def rows(self) -> Iterator[Row]:
         members = _Members()
         for number, piece in enumerate(self.pieces):
-            for info, stream in walk(piece):
+            for info, stream in members_of(piece):
                 self._note(members, number, piece, info, stream)
         members.group(self.uri, self.hints)
         for number, name, key, offset, size, again in members.images():
@@ -150,7 +150,7 @@ class _Members:
             )
 
     def add_label(self, piece: int, name: str, label: str) -> None:
-        """A .cls member goes before a .json one."""
+        """A .cls member takes precedence over a .json one."""
         stem, _, suffix = name.rpartition(".")
         how = "OR IGNORE" if suffix.lower() == "json" else "OR REPLACE"
         with disk_errors():
@@ -160,7 +160,7 @@ class _Members:
         """Find out where keys end, so that each sample has one image.
 
         Raises:
-            UserError: samples have several, and nobody says which is meant.
+            UserError: samples have several images, and no hint says which one to use.
         """
         if hints.image:
             self._tail = "." + hints.image.lstrip(".").lower()
@@ -189,7 +189,7 @@ class _Members:
             )
 
     def images(self) -> Iterator[tuple[int, str, str, int, int, bool]]:
-        """(tar, name, key, offset, size, whether the tar had one of that name before)."""
+        """(tar, name, key, offset, size, whether the tar has an earlier one of that name)."""
         query = (
             "SELECT piece, name, key, offset, size, EXISTS (SELECT 1 FROM images AS before WHERE "
             "before.piece = images.piece AND before.key = images.key AND before.rowid < "
@@ -199,7 +199,7 @@ class _Members:
             yield from self._db.execute(query)
 
     def label(self, piece: int, key: str) -> str | None:
-        """The label of the sample ``key``; where that has dots, of the key before the first."""
+        """The label of the sample ``key`` or, if that has dots, of what precedes the first one."""
         for wanted in dict.fromkeys((key, _split(key)[0])):
             row = self._db.execute(
                 "SELECT label FROM labels WHERE piece = ? AND key = ?", (piece, wanted)
@@ -215,16 +215,16 @@ class _Members:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """(key, suffix) as webdataset has them: the suffix begins at the first dot of the file."""
+    """(key, suffix) as in webdataset: the suffix starts at the first dot of the file name."""
     key, suffix = base_plus_ext(name)
     return (name, "") if key is None else (key, suffix.lower())
 
 
-def walk(piece: Piece) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
-    """The members of a tar, with the stream that they lie in.
+def members_of(piece: Piece) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
+    """The members of a tar, each with the stream that it is in.
 
     Raises:
-        UserError: it is no tar, or damaged, or cut off, wherever that is.
+        UserError: the file is not a tar, or is damaged or cut off anywhere.
     """
     stream = piece.storage.open(piece.key)
     with stream:
@@ -242,8 +242,8 @@ def walk(piece: Piece) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
 
 
 def _check_end(piece: Piece, stream: BinaryIO, offset: int) -> None:
-    """After the last member there must be nothing but zeros, and some: tarfile ends without a word
-    at a header that is none."""
+    """Check that only zeros follow the last member, and that some do: tarfile silently stops at an
+    invalid header."""
     stream.seek(offset)
     zeros = 0
     while chunk := stream.read(_CHUNK):

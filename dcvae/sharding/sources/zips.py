@@ -16,8 +16,8 @@ from dcvae.storage import Storage
 
 
 class Zip(FileSource):
-    """Images in a zip file. Nothing is ever unpacked under a name of its own. On S3 the archive
-    is read in its order: jumping about in it would ask for it again with each image."""
+    """Images in a zip file; nothing is ever unpacked under its own name. On S3 the archive is read
+    in order, because every jump would take another request."""
 
     def __init__(self, uri: str, storage: Storage, key: str, hints: Hints) -> None:
         super().__init__(uri, PurePosixPath(key).stem, hints)
@@ -30,10 +30,10 @@ class Zip(FileSource):
         return super().__getstate__() | {"_zip": None, "_entries": {}}
 
     def open(self) -> zipfile.ZipFile:
-        """Open the archive, if it is not open.
+        """Open the archive, if it is not open yet.
 
         Raises:
-            UserError: it is not there, or no zip file that can be read.
+            UserError: it does not exist, or is not a readable zip file.
         """
         if self._zip is None:
             try:
@@ -91,7 +91,7 @@ class Zip(FileSource):
                 return by_bytes(stream.read(HEAD))
         except UserError:
             raise
-        except Exception:  # whatever it is, it is no picture
+        except Exception:  # whatever it is, it is not a picture
             return False
 
 

@@ -9,7 +9,7 @@ from dcvae.evaluation.distances import pixel_distance
 from dcvae.models import DCVAE
 from dcvae.pictures import png, sheet
 from dcvae.presets import configure
-from dcvae.report.history import history
+from dcvae.report.development import development
 from dcvae.snapshot import load_snapshot, save_snapshot
 from dcvae.storage import open_storage
 
@@ -36,7 +36,7 @@ def run(tmp_path):
 def test_nothing_after_the_snapshot_is_told(run):
     inputs = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     last = run.child("snapshots", f"{500:012d}")
-    told = history(last, 500, inputs, CPU)
+    told = development(last, 500, inputs, CPU)
     (kl,) = told.groups["Losses"]
     assert list(kl.x) == [100, 200, 300, 400, 500]
     assert kl.marks == [(100, "4 px"), (400, "8 px")]
@@ -47,7 +47,7 @@ def test_snapshots_are_measured_at_full_resolution(run):
     inputs = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     last = run.child("snapshots", f"{700:012d}")
     run.write(f"snapshots/{200:012d}/model.safetensors", b"damaged")
-    (curve,) = history(last, 700, inputs, CPU).groups["Measures"]
+    (curve,) = development(last, 700, inputs, CPU).groups["Measures"]
     assert list(curve.x) == [100, 300, 500, 600, 700]  # 6 of 7, one of them damaged
     with torch.no_grad():
         expected = pixel_distance(inputs, load_snapshot(last).reconstruct(inputs)).mean()
@@ -59,6 +59,6 @@ def test_snapshots_are_measured_at_full_resolution(run):
     assert curve.y[0] == pytest.approx(float(pixel_distance(inputs, enlarged).mean()), rel=1e-5)
 
 
-def test_a_snapshot_outside_a_run_has_no_history(tmp_path):
-    told = history(open_storage(str(tmp_path / "model")), 1, torch.zeros(1, 1, 8, 8), CPU)
+def test_a_snapshot_outside_a_run_has_no_development(tmp_path):
+    told = development(open_storage(str(tmp_path / "model")), 1, torch.zeros(1, 1, 8, 8), CPU)
     assert (told.groups, told.steps) == ({}, [])

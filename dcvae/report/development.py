@@ -49,14 +49,16 @@ class Milestone:
 
 
 @dataclass(frozen=True)
-class History:
+class Development:
     """Curves by group, and samples from beginning to end; empty without a run folder."""
 
     groups: dict[str, list[Curve]] = field(default_factory=dict)
     steps: list[Milestone] = field(default_factory=list)
 
 
-def history(snapshot: Storage, images: int, inputs: Tensor, device: torch.device) -> History:
+def development(
+    snapshot: Storage, images: int, inputs: Tensor, device: torch.device
+) -> Development:
     """What the run of a snapshot did up to ``images`` images.
 
     Args:
@@ -65,14 +67,14 @@ def history(snapshot: Storage, images: int, inputs: Tensor, device: torch.device
     """
     run = run_of(snapshot)
     if run is None:
-        return History()
+        return Development()
     lines = [line for line in read_metrics(run) if line["images"] <= images]
     marks = _marks(lines)
     groups = _groups(lines, marks)
     measured = _measured(run, images, inputs, device, marks)
     if measured:
         groups = {"Measures": [measured], **groups}
-    return History(groups, _steps(run, images, lines))
+    return Development(groups, _steps(run, images, lines))
 
 
 def _marks(lines: list[dict[str, Any]]) -> list[tuple[float, str]]:
