@@ -36,9 +36,10 @@ RUN /opt/dcvae/bin/pip install --no-deps --no-build-isolation . \
     && find /opt/dcvae -name __pycache__ -prune -exec rm -rf {} +
 
 FROM ${BASE}
-# NCCL's way to InfiniBand and RoCE, where a node has them.
+# NCCL's way to InfiniBand and RoCE, where a node has them; 30 MB of images for pipelines/fashion.py.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ibverbs-providers libibverbs1 \
+    && apt-get install --yes --no-install-recommends \
+        dataset-fashion-mnist ibverbs-providers libibverbs1 \
     && rm -rf /var/lib/apt/lists/*
 LABEL org.opencontainers.image.title="dcvae" \
       org.opencontainers.image.description="Steps and ranks of DC-VAE trainings" \

@@ -92,6 +92,8 @@ def comparison(
     source: str,
     ranks: int = 8,
     held_out: float = 0.1,
+    small: Size = CPU_STEP,
+    large: Size = GPU_STEP,
 ) -> Any:
     """The pipeline of models that differ in the setting ``varied``, one for each of ``values``.
 
@@ -101,7 +103,14 @@ def comparison(
     """
     defaults = _common(preset, preset, source, ranks, held_out)
     build = partial(
-        side_by_side, comparison=name, title=headline, varied=varied, values=values, sweep=sweep
+        side_by_side,
+        comparison=name,
+        title=headline,
+        varied=varied,
+        values=values,
+        sweep=sweep,
+        small=small,
+        large=large,
     )
     return _pipeline(build, name, title, description, defaults, Compared)
 
