@@ -63,6 +63,10 @@ def test_idx_files(tmp_path: Path, body: bytes, complaint: str) -> None:
     assert complaint in refused(f"idx:{tmp_path}")
 
 
+def test_no_idx_folder(tmp_path: Path) -> None:
+    assert "dataset-fashion-mnist" in refused(f"idx:{tmp_path / 'none'}")
+
+
 def test_idx_labels_of_one_split_only(tmp_path: Path) -> None:
     for split in ("train", "t10k"):
         (tmp_path / f"{split}-images-idx3-ubyte").write_bytes(IMAGES)

@@ -44,13 +44,15 @@ def size_of(path: Path) -> int:
     raise UserError(f"there is no {path}: unpack the published files again")
 
 
-def existing(folder: Path) -> Path:
-    """``folder``, if it exists.
+def existing(
+    folder: Path, instead: str = "give a folder of images, a zip file or an s3:// prefix"
+) -> Path:
+    """``folder``, if it exists. ``instead`` says what to do where it does not.
 
     Raises:
         UserError: it does not.
     """
     if not is_folder(folder):
         what = "is a file, neither a folder nor a zip" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}: give a folder of images, a zip file or an s3:// prefix")
+        raise UserError(f"{folder} {what}: {instead}")
     return folder

@@ -38,7 +38,7 @@ def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
 
         return open_published(uri, rest)
     if kind == "idx":
-        return Idx(uri, existing(local_path(rest)))
+        return Idx(uri, existing(local_path(rest), _IDX_FOLDER))
     if kind == "webdataset":
         from dcvae.sharding.sources.tars import open_tars  # imports webdataset
 
@@ -52,6 +52,10 @@ def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
     return _of_files(uri, hints)
 
 
+_IDX_FOLDER = (
+    "give a folder of IDX files (Debian's package dataset-fashion-mnist has one, "
+    "/usr/share/datasets/fashion-mnist)"
+)
 _FILES = ("test", "splits", "classes", "labels", "follow_links")
 _TAKES: dict[str, tuple[str, ...]] = {
     "sklearn": ("test",),
