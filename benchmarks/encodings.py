@@ -1,11 +1,11 @@
-"""Bytes and decoding rates of the ways to store an image: why shards are as they are.
+"""Sizes and decoding rates of ways to store an image: why shards are as they are.
 
     python -m benchmarks.encodings [--resolutions 4 32 256] [--seconds 0.4]
 
-Pictures are pieces of two photographs. Sizes are what a member takes in a tar, header and padding
-included (a label takes another 1,024). Rates are images/s of one thread, from the stored bytes to
-uint8 [H, W, C]; the decoders take turns. Decibels: peak signal to noise of the JPEG. Last comes the
-time to write a labelled sample into a tar in memory, ours against webdataset.TarWriter.
+Pictures are crops of two photographs. Sizes are those of a member in a tar, with header and padding
+(a label takes another 1,024 bytes). Rates are images/s of one thread, from the stored bytes to
+uint8 [H, W, C]; the decoders take turns. Decibels are the JPEG's peak signal-to-noise ratio. Last
+comes the time to write a labelled sample into a tar in memory, ours against webdataset.TarWriter.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def theirs(bodies: list[bytes]) -> bytes:
 
 
 def writing(size: int) -> str:
-    """Processor time of a sample of ``size`` bytes, and whether equal input gives equal bytes."""
+    """CPU time per sample of ``size`` bytes, and whether equal input gives equal bytes."""
     bodies, text = [bytes([n % 256]) * size for n in range(2048)], f"{size:>8,}"
     for write in (ours, theirs):
         times = []

@@ -1,4 +1,4 @@
-"""Features of generated images: streamed as tensors, or by way of PNG files as the authors' code.
+"""Features of generated images: streamed as tensors, or through PNG files as in the authors' code.
 
     python -m benchmarks.evaluation [--images 2000] [--resolution 32]
 
@@ -24,7 +24,7 @@ BATCH = 64
 
 
 def batches(count: int, resolution: int) -> Iterator[torch.Tensor]:
-    """Smooth random images, float in [-1, 1]: they compress as photographs do."""
+    """Smooth random images, float in [-1, 1], which compress like photographs."""
     generator = torch.Generator().manual_seed(0)
     for start in range(0, count, BATCH):
         n = min(BATCH, count - start)
@@ -40,7 +40,7 @@ def streamed(count: int, resolution: int) -> torch.Tensor:
 
 
 def by_files(count: int, resolution: int, folder: Path) -> torch.Tensor:
-    """One PNG an image, written, then read again by torch-fidelity."""
+    """One PNG per image, written, then read again by torch-fidelity."""
     number = 0
     for x in batches(count, resolution):
         for image in to_uint8(x):

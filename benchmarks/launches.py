@@ -1,16 +1,16 @@
-"""What a training step asks of an accelerator: kernels, waits and copies, counted without one.
+"""Counts, without an accelerator, what a training step asks of one: kernels, waits and copies.
 
 ``python -m benchmarks.launches [PRESET ...] [--set section.key=value]``
 
-Networks and images are on PyTorch's ``meta`` device, where every operation is dispatched and none
-is computed, so that a 512 x 512 step is counted in seconds on a laptop. Counted is one whole
-iteration of one rank at the preset's final resolution, from the bytes of the images on:
+Networks and images are on PyTorch's ``meta`` device, where every operation is dispatched but none
+is computed, so counting a 512 x 512 step takes seconds on a laptop. Counted is one iteration of one
+rank at the preset's final resolution, starting with the bytes of the images:
 
-- kernels: operators dispatched to the device that compute or move something. Views and
-  allocations are none. One operator may be two or three kernels (the gradient of a convolution).
-  Fused Adam is counted as the two calls that it is for each part; casts by autocast are not seen.
-- waits: places where the host stops until the device is done: a value looked at (``item``,
-  ``bool``, ``tolist``), a shape that depends on values (``nonzero``), a copy to the host.
+- kernels: operators dispatched to the device that compute or move something, so not views and
+  allocations. One operator may be two or three kernels (the gradient of a convolution). Fused Adam
+  counts as its two calls per part; casts by autocast are not seen.
+- waits: where the host stops until the device is done: a value is read (``item``, ``bool``,
+  ``tolist``), a shape depends on values (``nonzero``), or data is copied to the host.
 - copies: copies between host and device.
 """
 
@@ -52,7 +52,7 @@ class Counter(TorchDispatchMode):
         self.copies = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count one operator, and answer in its place where it wants values."""
+        """Count one operator, and stand in for it where it returns values."""
         kwargs = kwargs or {}
         name = func.name().removeprefix("aten::").partition(".")[0]
         given = places((args, kwargs))
@@ -75,12 +75,12 @@ class Counter(TorchDispatchMode):
 
 
 def places(tree: Any) -> set[str]:
-    """Types of the devices of all tensors in ``tree``."""
+    """Device types of all tensors in ``tree``."""
     return {leaf.device.type for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}
 
 
 def looked_at(name: str, value: Tensor) -> Any:
-    """Something in the place of a value that was never computed."""
+    """A stand-in for a value that was never computed."""
     if name == "_local_scalar_dense":
         return 0.0 if value.is_floating_point() else 0
     if name in ("equal", "is_nonzero"):
@@ -89,7 +89,7 @@ def looked_at(name: str, value: Tensor) -> Any:
 
 
 class CountedEngine:
-    """An engine whose fused Adam, which is not made for ``meta``, is two operators a part."""
+    """An engine whose fused Adam, unsupported on ``meta``, counts as two operators per part."""
 
     def __init__(self, network: Any, counter: Counter) -> None:
         self.network, self.counter = network, counter
@@ -112,7 +112,7 @@ class CountedEngine:
         self.adam.zero_grad()
 
     def count(self, active: set[str]) -> None:
-        """Nobody asks for the number of steps."""
+        """Do nothing: the number of steps is not needed."""
 
 
 def iteration(preset: str, settings: list[str]) -> Counter:
@@ -136,7 +136,7 @@ def iteration(preset: str, settings: list[str]) -> Counter:
     def batch() -> list[MicroBatch]:
         return [MicroBatch(to_model(pictures, DEVICE, flips, 1.0), rows)]
 
-    step([batch() for _ in range(config.batches_per_step)], 0)  # what is made once is made here
+    step([batch() for _ in range(config.batches_per_step)], 0)  # warms up
     for counts in (counter.kernels, counter.waits):
         counts.clear()
     counter.copies = 0
@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("presets", nargs="*", default=list(PRESETS), metavar="PRESET")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--operators", type=int, default=0, help="show so many of the commonest")
+    parser.add_argument("--operators", type=int, default=0, help="show this many of the commonest")
     given = parser.parse_args()
     print(f"{'preset':<18}{'kernels':>9}{'waits':>7}{'copies':>8}")
     for preset in given.presets:

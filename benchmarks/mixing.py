@@ -3,12 +3,11 @@
     python -m benchmarks.mixing [--images 20000] [--per-shard 128] [--classes 10 100 1000]
                                 [--batch 16 128]
 
-For each number of classes and size of batch, over one epoch: the share of the classes that a batch
-holds, and of the groups of four neighbours, which the minibatch statistics of the discriminator
-look at, those that are of one class. *source's order* is what shards filled in the order of the
-files would give, with the same stream; *ours* is a real set, through the real stream; *iid* is
-what independent draws give on average. The shards are small, so that few images stand for many:
-20,000 in shards of 128 mix as 640,000 in shards of 4,096 do.
+For each number of classes and batch size, over one epoch: the share of classes in a batch, and the
+share of groups of four neighbours, over which D takes minibatch statistics, that are of one class.
+*source's order* is what shards in the order of the files would give with the same stream; *ours* is
+a real set through the real stream; *iid* is the average of independent draws. Shards are small, so
+that few images stand for many: 20,000 in shards of 128 mix like 640,000 in shards of 4,096.
 """
 
 import argparse
@@ -32,7 +31,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class ByClass(Source):
-    """``count`` grey images of 4 pixels, all of one class before all of the next."""
+    """``count`` grey images of 4 pixels, sorted by class."""
 
     splits = ("train",)
     channels = 1
@@ -53,7 +52,7 @@ class ByClass(Source):
 
 
 def in_order(source: ByClass, sizes: list[int], batch: int, count: int) -> Iterator[Labels]:
-    """Labels of an epoch's batches, had the shards the source's order."""
+    """Labels of an epoch's batches, if shards were in the source's order."""
     order, firsts = Order(sizes, SEED, LANES), np.cumsum([0, *sizes])
     for number in range(count):
         place = order.batch(number * batch, batch)
@@ -61,7 +60,7 @@ def in_order(source: ByClass, sizes: list[int], batch: int, count: int) -> Itera
 
 
 def figures(batches: Iterator[Labels], classes: int) -> tuple[float, float]:
-    """(share of the classes in a batch, share of groups that are of one class)."""
+    """(share of classes in a batch, share of groups of one class)."""
     there, alike = [], []
     for labels in batches:
         there.append(len(np.unique(labels)) / classes)

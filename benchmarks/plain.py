@@ -1,11 +1,11 @@
-"""The update rule at 32 x 32 as one would first write it: what our step is measured against.
+"""The update rule at 32 x 32 as one would first write it: the baseline for our step.
 
-A transcription of the released training step in our own words, kept plain on purpose: three
+A deliberately plain transcription of the released training step in our own words: three
 reconstructions per step, the discriminator's gradient through the reconstructions computed and
-thrown away, the generator's through the discriminator's weights too, every convolution at the size
-it is drawn at, one Adam for each part, loops over parameters, and a look at every loss. Its
-arithmetic is the released code's, no more and no less. Weights,
-buffers, noise and results are those of :mod:`dcvae.training.step`; a test holds the two together.
+discarded, the generator's through the discriminator's weights too, every convolution at its nominal
+size, one Adam per part, loops over parameters, and every loss read on the host. Its arithmetic is
+exactly the released code's. Weights, buffers, noise and results are those of
+:mod:`dcvae.training.step`, as a test makes sure.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from dcvae.updates import Networks
 
 
 def plain_cell(cell: Cell, x: Tensor, skipped: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """A cell with its convolutions after the upsampling, as drawn."""
+    """A cell with its convolutions after the upsampling, as in the paper's figure."""
     side = 2 * x.shape[-1]
 
     def enlarge(t: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def plain_cell(cell: Cell, x: Tensor, skipped: list[Tensor]) -> tuple[Tensor, Te
 
 
 def plain_block(block: Block, x: Tensor) -> Tensor:
-    """A residual block with its convolutions before the pooling, as drawn."""
+    """A residual block with its convolutions before the pooling, as in the paper's figure."""
     h = block.c2(F.relu(block.c1(x if block.first else F.relu(x))))
     if not block.down:
         return x + h
@@ -74,7 +74,7 @@ class PlainStep:
             for name, modules in parts.items()
         }
         self.losses: dict[str, list[float]] = {}
-        """Each term, as often as the last step computed it."""
+        """Each term, once for every time the last step computed it."""
 
     @property
     def dual(self) -> AutoganDualEncoder:
@@ -105,7 +105,7 @@ class PlainStep:
                 mean.copy_(now)
 
     def discriminator_update(self, images: Tensor, rows: Rows) -> None:
-        """Hinge loss of D; of the fakes the samples are detached, the reconstructions are not."""
+        """Hinge loss of D; of the fakes, only the samples are detached."""
         reconstruction, sample, _, _ = self.generate(images, rows, "discriminator", ratio=1)
         real = self.score(images)
         fakes = [self.score(sample.detach()), self.score(reconstruction)]
@@ -115,7 +115,7 @@ class PlainStep:
         self.update(loss, "gan_discriminator", ["shared", "score"])
 
     def generator_update(self, images: Tensor, rows: Rows) -> None:
-        """Hinge loss of encoder and decoder; D's weights get gradients that nobody uses."""
+        """Hinge loss of encoder and decoder; D's weights receive gradients that are not used."""
         ratio = self.config.training.generator_batch_ratio
         reconstruction, sample, mu, logvar = self.generate(images, rows, "generator", ratio)
         loss = -0.5 * self.score(sample).mean() - 0.5 * self.score(reconstruction).mean()
@@ -147,7 +147,7 @@ class PlainStep:
             self.networks.queues[name].push(rows_of_keys)  # type: ignore[operator]
 
     def update(self, loss: Tensor, name: str, parts: list[str], kl: Tensor | float = 0.0) -> None:
-        """Zero all gradients, differentiate, step the named parts, look at the loss."""
+        """Zero all gradients, differentiate, step the named parts, read the loss."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         (loss + kl).backward()
@@ -157,7 +157,7 @@ class PlainStep:
             self.note(name, loss)
 
     def note(self, name: str, value: Tensor) -> None:
-        """Look at a term."""
+        """Read and keep a term."""
         self.losses.setdefault(name, []).append(value.item())
 
     def kl(self, name: str, mu: Tensor, logvar: Tensor) -> Tensor:

@@ -3,16 +3,16 @@
 ``python -m benchmarks.scaling [--ranks 2] [--batch 8] [--repeats 3]
 [--latency SECONDS --bandwidth BYTES_A_SECOND --seconds A_STEP]``
 
-Every rank holds ``batch`` images, so that N ranks do N times the work of one; a step is the whole
-32 x 32 step with DeepSpeed's averaging of the gradients. Three things take turns, each in processes
+Every rank has ``batch`` images, so that N ranks do N times the work of one; a step is the whole
+32 x 32 step with DeepSpeed's averaging of gradients. Three variants take turns, each in processes
 of its own under torchrun: one rank, N ranks that train together, and N trainings of one rank side
-by side, which share processors, caches and memory but say nothing to each other. Efficiency is the
+by side, which share processors, caches and memory but do not communicate. Efficiency is the
 images/s of N ranks over N times those of one, and over those of the N that do not communicate.
 
-After that, a model of more ranks: what an iteration sends (gradients once for each network and
-update, statistics of batch norm, keys), at the latency and the bandwidth that all-reduces were
-measured to have here, or those of ``--latency`` and ``--bandwidth``. A ring passes 2 (N - 1) / N of
-the bytes in 2 (N - 1) hops; nothing is taken to be hidden behind computing: the worst case.
+Then follows a model of more ranks: what an iteration sends (gradients once per network and update,
+statistics of batch norm, keys), at the latency and bandwidth that all-reduces were measured to have
+here, or those of ``--latency`` and ``--bandwidth``. A ring passes 2 (N - 1) / N of the bytes in
+2 (N - 1) hops; in the worst case, which is assumed, no communication overlaps with computation.
 """
 
 import argparse
@@ -35,11 +35,11 @@ def main() -> None:
     """Start the trainings in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8, help="images of a rank")
+    parser.add_argument("--batch", type=int, default=8, help="images per rank")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--latency", type=float, help="seconds of a hop; none: as measured here")
-    parser.add_argument("--bandwidth", type=float, help="bytes a second; none: as measured here")
-    parser.add_argument("--seconds", type=float, help="of a step of one rank; none: as measured")
+    parser.add_argument("--latency", type=float, help="seconds per hop (measured)")
+    parser.add_argument("--bandwidth", type=float, help="bytes per second (measured)")
+    parser.add_argument("--seconds", type=float, help="of a step of one rank (measured)")
     given = parser.parse_args()
     n, images = given.ranks, CONFIG.training.discriminator_steps * given.batch
     variants = {"one rank": (1, 1), f"{n} ranks together": (1, n), f"{n} ranks apart": (n, 1)}
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def messages() -> list[int]:
-    """Bytes of every all-reduce of an iteration: 32 x 32, float32."""
+    """Sizes in bytes of all all-reduces of an iteration at 32 x 32, in float32."""
     import torch
 
     from dcvae.updates import Networks
@@ -88,7 +88,7 @@ def messages() -> list[int]:
 
 
 def model(seconds: float, latency: float, bandwidth: float) -> None:
-    """Print what is to be expected of more ranks, and where it stops being linear."""
+    """Print what to expect of more ranks, and where scaling stops being linear."""
     sent = messages()
     print(
         f"an iteration sends {len(sent)} messages, {sum(sent) / 2**20:.0f} MiB; "
@@ -141,7 +141,7 @@ def rank_main(batch: int) -> None:
     images = pictures(batch, device).contiguous(memory_format=torch.channels_last)
     batches = [[MicroBatch(images, rows)]] * CONFIG.training.discriminator_steps
     times = []
-    for _ in range(STEPS + 1):  # the first one warms up
+    for _ in range(STEPS + 1):  # the first step warms up
         began = time.perf_counter()
         step(batches, 0)
         times.append(time.perf_counter() - began)

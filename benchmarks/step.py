@@ -2,10 +2,10 @@
 
 ``python -m benchmarks.step [--batch 64] [--repeats 3] [--threads 2] [--device cuda]``
 
-Prints arithmetic, seconds and images per second for each update, and the ratios. On a CPU the
-seconds are the processor's, which are steadier than the clock's where a machine is shared; on a
-GPU they are the clock's between synchronizations. Where the processor has bfloat16 arithmetic, a
-third column is our step under bfloat16 autocast, whose rounding differs.
+Prints arithmetic, seconds and images per second for each update, and the ratios. On a CPU these are
+seconds of CPU time, steadier than wall time on a shared machine; on a GPU, wall time between
+synchronizations. If the processor has bfloat16 arithmetic, a third column is our step under
+bfloat16 autocast, whose rounding differs.
 """
 
 import argparse
@@ -62,13 +62,13 @@ def plain_updates(config: Config, batch: int, device: torch.device) -> Updates:
 
 
 def pictures(batch: int, device: torch.device) -> torch.Tensor:
-    """Images like CIFAR's in shape."""
+    """Images of CIFAR's shape."""
     uniform = torch.rand(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     return (uniform * 2 - 1).to(device)
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, for differences: the clock's on a GPU, the processor's on a CPU."""
+    """Seconds, for differences: wall time on a GPU, CPU time on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return time.perf_counter()
@@ -76,7 +76,7 @@ def clock(device: torch.device) -> float:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether arithmetic in bfloat16 is done by the hardware."""
+    """Whether the hardware has bfloat16 arithmetic."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # type: ignore[no-any-return]

@@ -1,19 +1,19 @@
-"""Images per second out of a real S3 server: our stream, webdataset, and one object an image.
+"""Images per second from a real S3 server: our stream, webdataset, and one object per image.
 
     python -m benchmarks.stream [--resolutions 4 32 512] [--rounds 3] [--step-up-to 8]
 
-Three ways to the same batches of uint8 tensors, shuffled, each with one worker:
+Three ways to get the same shuffled batches of uint8 tensors, each with one worker:
 
 - **ours**: dcvae.streaming.stream.Stream, one fetching thread. The clock runs from its
   construction to the last batch of an epoch, so nothing is read ahead for free.
 - **webdataset**: its own pipeline (curl over presigned URLs, shuffle, decode, batch) on the same
   shards, one worker process. The clock starts at its first batch.
-- **folder**: an ImageFolder over S3: one GET and one decode an image, one worker process. PNG up
-  to 128 pixels, the same JPEG as ours above. The clock starts at its first batch.
+- **folder**: an ImageFolder over S3: one GET and one decode per image, one worker process. PNG up
+  to 128 pixels, above that the same JPEG as ours. The clock starts at its first batch.
 
-The ways take turns, ``--rounds`` times; the table has the median and the ratio to ours. The last
-columns compare with a training step of the preset celebahq512 on this machine's GPU, or its CPU
-up to ``--step-up-to`` pixels (larger ones take minutes there).
+They take turns, ``--rounds`` times; the table has the median and the ratio to ours. The last
+columns compare with a training step of the preset celebahq512 on this machine's GPU or, up to
+``--step-up-to`` pixels, its CPU (where larger ones take minutes).
 """
 
 import argparse
@@ -48,12 +48,12 @@ from dcvae.streaming.stream import Stream
 
 BUCKET, BATCH = "bench", 64
 IMAGES = {4: 32768, 8: 32768, 16: 32768, 32: 16384, 64: 8192, 128: 2048, 256: 768, 512: 256}
-OBJECTS = 512  # of the folder; more would only take longer to write
+OBJECTS = 512  # in the folder; more would only take longer to write
 PER_SHARD = {4: 4096, 8: 4096, 16: 4096, 32: 2048, 64: 1024, 128: 256, 256: 96, 512: 32}
 
 
 class Crops(Source):
-    """Square pieces of scikit-learn's two sample photographs: they compress as photographs do."""
+    """Square crops of scikit-learn's two sample photographs."""
 
     splits, classes = ("train",), ["china", "flower"]
 
@@ -77,7 +77,7 @@ class Crops(Source):
 
 
 class Objects(Dataset[tuple[torch.Tensor, int]]):
-    """torchvision's ImageFolder with a bucket in place of the folder."""
+    """torchvision's ImageFolder with a bucket instead of a folder."""
 
     def __init__(self, keys: list[str], length: int) -> None:
         self.keys, self.length = keys, length
@@ -124,7 +124,7 @@ class Prepared:
 
 
 def ours(data: Prepared) -> tuple[float, float]:
-    """(images/s of one epoch, bytes read an image)."""
+    """(images/s of one epoch, bytes read per image)."""
     before, began = BYTES._value.get(), time.perf_counter()
     stream = Stream(
         open_storage(data.uri), data.manifest, resolution=data.resolution, seed=1, workers=1
@@ -138,7 +138,7 @@ def ours(data: Prepared) -> tuple[float, float]:
 
 
 def stock(data: Prepared, seconds: float) -> tuple[float, float]:
-    """The same for webdataset; it reads every shard once an epoch."""
+    """The same for webdataset, which reads every shard once per epoch."""
     member = data.manifest.encoding[str(data.resolution)]
     pipeline = (
         webdataset.WebDataset(data.urls, shardshuffle=100, seed=1)
@@ -160,14 +160,14 @@ def _to_tensor(image: Any) -> torch.Tensor:
 
 
 def folder(data: Prepared, seconds: float) -> tuple[float, float]:
-    """The same for one object an image."""
+    """The same for one object per image."""
     dataset = Objects(data.keys, 1 << 20)
     loader = DataLoader(dataset, BATCH, shuffle=True, num_workers=1)
     return _rate(iter(loader), seconds, data.resolution), data.object_bytes
 
 
 def _rate(batches: Iterator[Any], seconds: float, resolution: int) -> float:
-    """Images/s after the first batch, over ``seconds`` and two more batches at least."""
+    """Images/s after the first batch, over at least ``seconds`` and two more batches."""
     next(batches)
     began, count = time.perf_counter(), 0
     while count < 2 or time.perf_counter() - began < seconds:

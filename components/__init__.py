@@ -1,1 +1,1 @@
-"""The steps of a pipeline, one file each: interface, image and a thin body that calls dcvae."""
+"""The steps of a pipeline, one per file: interface, image and a thin body that calls dcvae."""

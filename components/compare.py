@@ -1,4 +1,4 @@
-"""Step: several evaluations to one page that shows them side by side."""
+"""Step: put several evaluations side by side on one page."""
 
 from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
 
@@ -18,17 +18,17 @@ def compare(
     report: Output[HTML],
     table: Output[Markdown],
 ) -> str:
-    """Put evaluations side by side; each is labelled by what its model's configuration says.
+    """Put evaluations side by side, each labelled from its model's configuration.
 
     Args:
-        evaluations: URIs of the evaluations, made by one protocol, in the order of the table.
-        varied: the setting that makes the models different, such as objective.method.
-        sweep: its values are numbers; draw each measure over them.
+        evaluations: URIs of the evaluations, all by one protocol, in the order of the table.
+        varied: the setting in which the models differ, such as objective.method.
+        sweep: whether its values are numbers over which each metric is plotted.
         storage: root for everything the pipeline writes.
         name: name of the comparison.
         title: headline of the page.
-        report: one page with table, pictures and, of a sweep, curves.
-        table: the measures alone.
+        report: a page with a table, pictures and, for a sweep, curves.
+        table: only the metrics.
 
     Returns:
         URI of the comparison.

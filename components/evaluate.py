@@ -1,4 +1,4 @@
-"""Step: a trained model to numbers and a report."""
+"""Step: measure a trained model and write a report."""
 
 from kfp.dsl import HTML, ClassificationMetrics, Metrics, Output
 
@@ -25,15 +25,15 @@ def evaluate(
         snapshot: URI of the run's final snapshot.
         data: URI of the shard set.
         storage: root for everything the pipeline writes.
-        protocol: how to measure, such as paper or held-out,samples=10000; empty: as the preset.
+        protocol: how to measure: paper or held-out,samples=10000, say; empty: the preset's.
         metrics: every measured number, named by its protocol.
-        confusion: which classes a linear classifier takes for which; empty without labels.
-        report: one page with tables and pictures.
+        confusion: which classes a linear classifier confuses; empty without labels.
+        report: a page with tables and pictures.
         weights: URI of Inception's weights; with them, distances are FIDs.
-        last: how many of the last snapshots are compared, on few images; 1: none but the final.
-        select_by: what they are compared by, such as frechet_sampling or pixel_distance.
-        champion: name of a model in the registry, whose champion is measured alike where it was
-            measured in another way or on other images; empty: none.
+        last: how many of the last snapshots to choose from, on few images; 1: only the final one.
+        select_by: the metric to choose by, such as frechet_sampling or pixel_distance.
+        champion: name of a model in the registry; its champion is measured the same way if it was
+            measured differently or on other images; empty: none.
 
     Returns:
         URI of the evaluation, which says what snapshot it is of.
@@ -54,7 +54,7 @@ def evaluate(
         result = evaluation.evaluate(*how, progress=say, weights=weights)
         print(*result.lines(), sep="\n")
         for name, value in result.values().items():
-            if abs(value) < float("inf"):  # Kubeflow's JSON knows no NaN: the step would fail
+            if abs(value) < float("inf"):  # Kubeflow's JSON has no NaN: the step would fail
                 metrics.log_metric(name, float(value))
         if result.confusion:
             confusion.log_confusion_matrix(result.confusion.classes, result.confusion.counts)

@@ -1,4 +1,4 @@
-"""Step: the numbers of the parts that a piece of work is cut into."""
+"""Step: the numbers of the parts that a piece of work is divided into."""
 
 from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
 
@@ -7,7 +7,7 @@ from components.base import step
 
 @step
 def numbers(count: int) -> List[int]:  # noqa: UP006
-    """Count: a loop over as many tasks as a parameter says needs the list of their numbers.
+    """Count; a loop over as many tasks as a parameter says needs a list of their numbers.
 
     Args:
         count: how many, at least 1.

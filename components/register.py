@@ -1,4 +1,4 @@
-"""Step: an evaluated model to a version of the registry."""
+"""Step: register an evaluated model as a version."""
 
 from typing import Dict  # noqa: UP035 - the step's source is run behind `from typing import *`
 
@@ -22,21 +22,21 @@ def register(
 ) -> str:
     """Register a model; it becomes the champion if it passes the gate.
 
-    The gate: no metric above its maximum, and none worse than the present champion's, which is
-    measured again where it was measured on other images than these, or by another protocol.
+    The gate: no metric above its maximum, and none worse than the current champion's, which is
+    measured again if it was measured on other images or by another protocol.
 
     Args:
         evaluation: URI of the evaluation, which says what snapshot it is of.
         data: URI of the shard set of the evaluation.
         storage: root for everything the pipeline writes.
         name: name of the model in the registry.
-        maximum: metric name to the largest value a champion may have.
+        maximum: largest values that a champion may have, by metric name.
         run: id of the pipeline run, for the version's lineage.
         model: the registered version.
         card: its model card.
-        registry: another registry that shows it: kubeflow or mlflow; empty: as the environment
-            variable DCVAE_REGISTRY says.
-        weights: URI of Inception's weights, where the evaluation used them.
+        registry: another registry to show it in: kubeflow or mlflow; empty: the one that the
+            environment variable DCVAE_REGISTRY names.
+        weights: URI of Inception's weights, if the evaluation used them.
 
     Returns:
         URI of the registered version.

@@ -1,4 +1,4 @@
-"""Step: images to a shard set."""
+"""Step: make a shard set of images."""
 
 from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
 
@@ -18,18 +18,18 @@ def shard(
     manifest: Output[Dataset],
     made: List[int] = [],  # noqa: B006, UP006
 ) -> str:
-    """Cut images into a shard set below the storage root; writes nothing when all is there.
+    """Make a shard set below the storage root; writes nothing if everything is there.
 
     Args:
         source: a folder, zip file, s3:// prefix, or webdataset:, parquet:, idx:, torchvision:,
             sklearn: data set; see docs/data.md.
         storage: root for everything the pipeline writes, such as s3://bucket/prefix.
         name: name of the data set.
-        preset: name of the configuration that says resolution and channels.
+        preset: name of the configuration that determines resolution and channels.
         settings: changes to it, each as section.key=value.
-        held_out: images for testing where the source has no test split: a number, or a fraction.
+        held_out: number or fraction of images for testing, if the source has no test split.
         manifest: the shard set's manifest.
-        made: images that each part has made already, where the work was cut into parts.
+        made: number of images that each part has made, if the work was divided into parts.
 
     Returns:
         URI of the shard set.

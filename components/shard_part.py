@@ -1,4 +1,4 @@
-"""Step: one of several equal parts of the work of cutting images into shards."""
+"""Step: one of several equal parts of making a shard set."""
 
 from typing import List  # noqa: UP035 - the step's source is run behind `from typing import *`
 
@@ -16,7 +16,7 @@ def shard_part(
     settings: List[str],  # noqa: UP006
     held_out: float,
 ) -> int:
-    """Cut this part's share of a shard set; the step shard then finds all shards made.
+    """Make this part's share of a shard set; the step shard then finds all shards made.
 
     Args:
         part: number of this part, from 0.

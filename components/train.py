@@ -1,4 +1,4 @@
-"""Step: a shard set to a trained model."""
+"""Step: train a model on a shard set."""
 
 from typing import Dict, List  # noqa: UP035 - the step's source is run behind `from typing import *`
 
@@ -31,12 +31,12 @@ def train(
         storage: root for everything the pipeline writes.
         ranks: processes that share the work, one per GPU.
         model: description of the final snapshot, with its URI.
-        variant: the change in which it differs from trainings beside it; empty: none.
-        protocol: how it will be measured: what that cannot be is said before the training.
+        variant: the setting in which it differs from the trainings beside it; empty: none.
+        protocol: how it will be measured; refused now if that is impossible.
         weights: URI of Inception's weights for that.
-        name: what it will be registered as; refused now if it cannot be; empty: not registered.
-        maximum: the largest values that a champion will be allowed, refused now if not measured.
-        registry: the other registry that is to show it.
+        name: what it will be registered as; refused now if impossible; empty: not registered.
+        maximum: largest values that a champion may have; refused now if they will not be measured.
+        registry: another registry that will show it.
 
     Returns:
         URI of the final snapshot.

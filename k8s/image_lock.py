@@ -1,8 +1,8 @@
 """The part of requirements.lock that the image needs: ``python image_lock.py [WITHOUT] > lock``.
 
-What only tests and linters need stays out: a package is kept if the project names it elsewhere than
-in the extras ``test`` and ``lint``, or if one that is kept requires it, which the lock says behind
-each. WITHOUT is a pattern of names that come from somewhere else.
+What only tests and linters need is left out: a package is kept if the project names it outside the
+extras ``test`` and ``lint``, or if a kept package requires it, as the lock says after each. WITHOUT
+is a pattern of names that are installed from elsewhere.
 """
 
 import re
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def named(project: dict) -> set[str]:
-    """The packages that ``project`` names for those who run it."""
+    """The packages that ``project`` names for running it."""
     extras = project["optional-dependencies"]
     found = [*project["dependencies"]]
     for name in extras.keys() - set(DEVELOPERS):
@@ -24,18 +24,18 @@ def named(project: dict) -> set[str]:
 
 
 def normal(name: str) -> str:
-    """One spelling of a package's name, as the lock has it."""
+    """The normalized name of a package, as in the lock."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def blocks(lock: str) -> dict[str, str]:
-    """Each package's lines of the lock, by name."""
+    """The lines of the lock by package."""
     parts = re.split(r"^(?=[a-z0-9][\w.-]*==)", lock, flags=re.MULTILINE)
     return {part.partition("==")[0]: part for part in parts[1:]}
 
 
 def needed(lock: dict[str, str], roots: set[str]) -> set[str]:
-    """``roots`` and whatever they require, directly or not."""
+    """``roots`` and everything they require, directly or indirectly."""
     requirers = {
         name: set(re.findall(r"^    #(?: via|  ) +([\w.-]+)", part, re.MULTILINE))
         for name, part in lock.items()

@@ -1,1 +1,1 @@
-"""The experiments, one file each, and the command line they share."""
+"""The experiments, one per file, and the command line that they share."""

@@ -33,7 +33,7 @@ def main(
 ) -> None:
     """Do what the command line asks of ``pipeline`` and exit: 0, 1 failed, 2 bad input.
 
-    ``small`` are the parameters of the form that two processors finish in minutes, if it has one.
+    ``small`` are the parameters of a form that two processors finish in minutes, if it has one.
     """
     prepare_streams()
     tell_warnings()
@@ -91,7 +91,7 @@ def _on_cluster(pipeline: Any, values: dict[str, object], options: argparse.Name
     from pipelines.kubeflow.cron import with_seconds
 
     if options.schedule:
-        with_seconds(options.schedule)  # said before anybody is asked
+        with_seconds(options.schedule)  # refuses a bad one before the server is contacted
     server = Kubeflow(options.host, options.namespace)
     experiment = options.experiment or pipeline.name
     if options.schedule:
@@ -129,11 +129,11 @@ def parameters(
 ) -> dict[str, object]:
     """Values for the pipeline's parameters from ``given`` ones and ``name=value`` settings.
 
-    ``name`` is a parameter's; or, with a dot in it, that of a setting of the configuration, as in
+    ``name`` is a parameter or, if it contains a dot, a setting of the configuration as in
     ``dcvae train --set``, which is added to the parameter ``settings``.
 
     Raises:
-        UserError: there is no such name, or the value is not of its type.
+        UserError: there is no such name, or the value is of another type.
     """
     declared = pipeline.pipeline_spec.root.input_definitions.parameters
     configurable = {"preset", "settings"} <= set(declared)
@@ -187,7 +187,7 @@ def _no_number(text: str) -> Never:
 
 
 def _in_range(value: object) -> bool:
-    """Whether Kubeflow can pass a number on: it takes 64 bits."""
+    """Whether Kubeflow can pass a number on, for which it has 64 bits."""
     if isinstance(value, float):
         return math.isfinite(value)
     return not isinstance(value, int) or -(2**63) <= value < 2**63
@@ -214,10 +214,8 @@ def _parser(pipeline: Any, small: Mapping[str, object]) -> argparse.ArgumentPars
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--compile", action="store_true", help="write the package for Kubeflow")
     mode.add_argument("--local", action="store_true", help="run all steps on this machine")
-    mode.add_argument("--submit", action="store_true", help="run on Kubeflow, now")
-    mode.add_argument(
-        "--schedule", metavar="CRON", help='on Kubeflow, again and again: "0 3 * * 0"'
-    )
+    mode.add_argument("--submit", action="store_true", help="run on Kubeflow now")
+    mode.add_argument("--schedule", metavar="CRON", help='run on Kubeflow regularly: "0 3 * * 0"')
     parser.set_defaults(small=False)
     if small:
         parser.add_argument(
@@ -234,10 +232,12 @@ def _parser(pipeline: Any, small: Mapping[str, object]) -> argparse.ArgumentPars
     )
     cluster = parser.add_argument_group("with --submit and --schedule")
     cluster.add_argument("--host", help="Kubeflow Pipelines (KF_PIPELINES_ENDPOINT, or kubectl's)")
-    cluster.add_argument("--namespace", help="where Kubeflow has one for each user")
-    cluster.add_argument("--experiment", help="group of runs (the pipeline's name)")
+    cluster.add_argument("--namespace", help="yours, if Kubeflow is multi-user")
+    cluster.add_argument("--experiment", help="group of runs (default: the pipeline's name)")
     cluster.add_argument("--name", help="of the run (pipeline, time) or schedule (pipeline)")
-    cluster.add_argument("--wait", action="store_true", help="with --submit: until it has ended")
+    cluster.add_argument(
+        "--wait", action="store_true", help="with --submit: wait until it has ended"
+    )
     return parser
 
 

@@ -1,6 +1,6 @@
-"""What a filled form may say: refused before anything is compiled, submitted or run.
+"""Refuses bad values of a form before anything is compiled, submitted or run.
 
-Known here is what the steps would find out only after the training.
+Otherwise the steps would find them only after the training.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
     """Refuse settings, a name, a registry, a protocol or maxima that a step would refuse.
 
     Args:
-        values: parameters that are not left at their defaults.
+        values: parameters that differ from their defaults.
 
     Raises:
-        UserError: the first of them, in one sentence.
+        UserError: names the first of them.
     """
     from dcvae.evaluation import read_protocol
     from dcvae.evaluation.best import check_metric
@@ -32,7 +32,7 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
     protocol = read_protocol(str(form["protocol"]), config, str(form.get("weights") or ""))
     if "select_by" in form:
         check_metric(str(form["select_by"]))
-    if "maximum" not in form:  # a comparison of models, which registers none
+    if "maximum" not in form:  # a comparison registers no model
         return
     from dcvae.promotion.beforehand import check_beforehand
 

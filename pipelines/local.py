@@ -1,4 +1,4 @@
-"""A pipeline on this machine: KFP's own local runner, a real S3 server, and output that reads."""
+"""Runs a pipeline on this machine: KFP's local runner, a real S3 server, and readable output."""
 
 import builtins
 import logging
@@ -24,22 +24,22 @@ from dcvae.storage.uri import check_key
 from dcvae.terminal import printable
 
 HOME = Path(".dcvae")
-"""Buckets, logs and the runner's files, kept from run to run."""
+"""Buckets, logs and the runner's files, kept between runs."""
 RESULTS = Path("demo")
 _GRACE = 40.0
-"""Seconds the steps have to stop: a training writes a checkpoint first."""
+"""Seconds that steps get to stop, because a training writes a checkpoint first."""
 _SHOWN = {
     "evaluation": ("report.html", "samples.png", "reconstructions.png"),
     "comparison": ("comparison.html", "comparison.md"),
 }
-"""Output of a pipeline → the files in it that people look at."""
-# The runner takes a condition that it cannot evaluate for false and calls the run a success.
+"""The files that people look at, by output of a pipeline."""
+# The runner takes a condition that it cannot evaluate as false, and reports success.
 _SILENT_FAILURES = ("Could not resolve", "Condition evaluation failed", "Failed to get")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class StepFailed(Exception):  # noqa: N818
-    """A step ended badly; its own output has said why."""
+    """A step failed; its own output says why."""
 
 
 def run_here(pipeline: Any, values: dict[str, object]) -> int:
@@ -61,7 +61,7 @@ def run_here(pipeline: Any, values: dict[str, object]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM as Ctrl-C: at any other exception, the runner first waits for its step to end."""
+    """Treat SIGTERM as Ctrl-C: at any other exception, the runner waits for its step to end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
@@ -73,7 +73,7 @@ def _storage(pipeline: Any, values: dict[str, object]) -> str:
 
 @contextmanager
 def _environment(storage: str) -> Iterator[None]:
-    """The variables that steps inherit, and a server behind ``storage`` if it is a bucket."""
+    """Set the variables that steps inherit, and run a server if ``storage`` is a bucket."""
     scheme, bucket, _ = split_uri(storage)
     os.environ.update(processes.run_environment())
     os.environ[LOGS] = str((HOME / "logs").absolute())
@@ -91,7 +91,7 @@ def _environment(storage: str) -> Iterator[None]:
 
 @contextmanager
 def _ending_steps(keep: set[int]) -> Iterator[None]:
-    """However the block ends, no step and no rank outlives it; the server in ``keep`` does."""
+    """However the block ends, no step or rank outlives it, only the server in ``keep``."""
     try:
         yield
     finally:
@@ -101,13 +101,13 @@ def _ending_steps(keep: set[int]) -> Iterator[None]:
 def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
     from kfp import local
 
-    # A try again after a minute is for lost nodes; here it would only delay the message.
+    # Retries after a minute are for lost nodes; here they would only delay the message.
     loops = [each.dag for each in pipeline.pipeline_spec.components.values()]
     for dag in (pipeline.pipeline_spec.root.dag, *loops):
         for task in dag.tasks.values():
             task.ClearField("retry_policy")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a laptop cannot honour: sizes, image, names
+        warnings.simplefilter("ignore")  # about what a laptop cannot honour: sizes, image, names
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(HOME / "kfp"),
@@ -128,7 +128,7 @@ def _run(pipeline: Any, values: dict[str, object]) -> dict[str, str]:
 
 
 def _titles(pipeline: Any) -> dict[str, str]:
-    """The runner's name of each task → the one for people, which tells equal steps apart."""
+    """The titles of the tasks, which tell equal steps apart, by the runner's names."""
     return {
         name: task.task_info.name for name, task in pipeline.pipeline_spec.root.dag.tasks.items()
     }
@@ -136,7 +136,7 @@ def _titles(pipeline: Any) -> dict[str, str]:
 
 @contextmanager
 def _restored() -> Iterator[None]:
-    """Undo what the runner's loops leave behind: an indenting print, and everybody's log shown."""
+    """Undo what the runner's loops leave behind: an indenting print, and logs of all packages."""
     root = logging.getLogger()
     before = builtins.print, root.level, root.handlers[:]
     try:
@@ -146,9 +146,9 @@ def _restored() -> Iterator[None]:
 
 
 class Narrator:
-    """Between the runner and the reader: says which step runs, and passes the steps' own lines on.
+    """Makes the runner's output readable: says which step runs, and passes on the steps' lines.
 
-    It also hears what the runner only mentions: messages that mean a step was silently skipped.
+    It also notices the runner's messages that a step was silently skipped.
     """
 
     def __init__(self, out: TextIO, titles: Mapping[str, str]) -> None:
@@ -161,7 +161,7 @@ class Narrator:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within, the runner's output and its log come here."""
+        """Within the block, the runner's output and log come here."""
         root = logging.getLogger()
         root.addFilter(self.filter)
         try:
@@ -172,7 +172,7 @@ class Narrator:
             self.flush()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell what a log record of the runner means; the record itself is not shown."""
+        """Print what a log record of the runner means, instead of the record itself."""
         text = _COLOUR.sub("", record.getMessage())
         if text.startswith(_SILENT_FAILURES):
             self.silent_failures.append(text)
@@ -197,7 +197,7 @@ class Narrator:
         return len(text)
 
     def _hear(self, line: str) -> None:
-        """Pass a line on, unless it is a rule, empty, or the executor talking to itself."""
+        """Pass a line on, unless it is a ruler, empty, or internal to the executor."""
         if self._skip_until:
             if line == self._skip_until:
                 self._skip_until = ""
@@ -209,11 +209,11 @@ class Narrator:
             self._say(line)
 
     def flush(self) -> None:
-        """Pass on what has come."""
+        """Pass on what has arrived."""
         self._out.flush()
 
     def _say(self, line: str) -> None:
-        self._out.write(f"{printable(line)}\n")  # not print, which the runner replaces by its own
+        self._out.write(f"{printable(line)}\n")  # not print(), which the runner replaces
         self._out.flush()
 
 
@@ -245,6 +245,6 @@ def _copy_model(uri: str, folder: Path) -> None:
 
     model = open_storage(resolve(uri))
     for info in model.list():
-        file = folder / check_key(info.key)  # what a bucket says names no place outside
+        file = folder / check_key(info.key)  # keys in a bucket must not lead outside the folder
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(model.read(info.key))

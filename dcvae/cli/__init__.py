@@ -29,7 +29,7 @@ dcvae evaluate run/snapshots/000000040000 --data ./digits --out ./evaluation
 dcvae sample run/snapshots/000000040000 --out new.png
 ```
 
-Places are s3://bucket/prefix or folders; S3 is reached as the AWS_ variables say.
+Places are s3://bucket/prefix or folders; S3 is configured by the AWS_ variables.
 `dcvae doctor` checks machine and storage before hours are spent.""",
 )
 for module in (data, training, results, registry, models, latents, setup):
@@ -77,7 +77,7 @@ def _run(arguments: list[str] | None) -> int:
     except RankError as error:
         return _failed(str(error), 1)
     except BrokenPipeError:
-        give_up(sys.stdout)  # the reader of our output has left; nothing more to say to it
+        give_up(sys.stdout)  # the reader of our output is gone
         return 1
     except OSError as error:  # a folder that cannot be read, a file that cannot be written
         where = error.filename or "the output cannot be written"
@@ -85,9 +85,9 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _written(told: bool) -> bool:
-    """Whether all that was printed has found its way out; what has not is dropped.
+    """Whether all output has been written; what has not is dropped.
 
-    It is ``told`` where nothing else was.
+    That is reported unless another error has been ``told``.
     """
     try:
         sys.stdout.flush()
@@ -107,7 +107,7 @@ def _written(told: bool) -> bool:
 
 
 def _sentence(error: TyperException) -> str:
-    """A usage error in the style of our own: lower case, no full stop, where to read on."""
+    """A usage error in our own style: lower case, no full stop, and where to read more."""
     message = one_line(error.format_message()).rstrip(".") or "a verb is missing"
     path = getattr(getattr(error, "ctx", None), "command_path", "dcvae")
     return f"{message[0].lower()}{message[1:]}; see {path} --help"

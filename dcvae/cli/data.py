@@ -31,15 +31,15 @@ def shard(
     resolution: Annotated[
         int, typer.Option(help="Side of the largest images in pixels, a power of two.")
     ],
-    min_resolution: Annotated[int, typer.Option(help="Side of the smallest.")] = 4,
+    min_resolution: Annotated[int, typer.Option(help="Side of the smallest images.")] = 4,
     channels: Annotated[
-        int | None, typer.Option(help="1 (grey) or 3 (RGB); as the source by default.")
+        int | None, typer.Option(help="1 (grey) or 3 (RGB); the source's by default.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     max_bad_fraction: Annotated[
         float,
         typer.Option(
-            min=0, max=1, callback=finite, help="Fail when more than this part is unusable."
+            min=0, max=1, callback=finite, help="Fail if more than this share is unusable."
         ),
     ] = 0.01,
     test: Annotated[
@@ -47,25 +47,25 @@ def shard(
         typer.Option(
             min=0,
             callback=finite,
-            help="Part, or number of images, held out where there is no test split; 0 for none.",
+            help="Share or number of images to hold out if there is no test split; 0 for none.",
         ),
     ] = 0.1,
     splits: Annotated[
         Folders,
-        typer.Option(help="Are folders called train, test and the like splits? auto asks back."),
+        typer.Option(help="Are folders called train, test etc. splits? auto asks if unclear."),
     ] = "auto",
     classes: Annotated[
-        Folders, typer.Option(help="Are folders classes? auto asks back where it is not clear.")
+        Folders, typer.Option(help="Are folders classes? auto asks if unclear.")
     ] = "auto",
     labels: Annotated[
         str | None,
         typer.Option(help="CSV or JSON file of labels; a table's column; a suffix in tars."),
     ] = None,
     image: Annotated[
-        str | None, typer.Option(help="Column or suffix of the image, where there are several.")
+        str | None, typer.Option(help="Column or suffix of the image, if there are several.")
     ] = None,
     follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Follow links out of a folder.")
+        bool, typer.Option("--follow-links", help="Follow links that lead out of a folder.")
     ] = False,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="PNG instead of JPEG from 256 pixels up.")
@@ -75,13 +75,13 @@ def shard(
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Cut images into a shard set that trainings read, at every size up to the resolution.
+    """Make a shard set, which trainings read, of images at every size up to the resolution.
 
     SOURCE is a folder, a zip file, an s3:// prefix, webdataset:TARS, parquet:TABLES, idx:FOLDER,
     sklearn:digits, or torchvision:CIFAR10, :STL10, :CelebA, :LSUN/bedroom, :MNIST, :FashionMNIST.
-    Images of several classes lie in one folder each, or have a file of labels (--labels).
+    Images of several classes are in one folder per class, or have a file of labels (--labels).
 
-    The same command continues where it was stopped, and writes nothing when all is there.
+    The same command continues where it was stopped, and writes nothing if everything is there.
 
     ```
     dcvae shard photos/ s3://bucket/photos --resolution 128
@@ -92,7 +92,7 @@ def shard(
     from dcvae.sharding.shard import shard as write_shards
     from dcvae.shards.inspection import table
 
-    stopped = f"what is cut is safe in {dest}; the same command goes on from there"
+    stopped = f"finished shards are safe in {dest}; the same command goes on from there"
     with progress_shown(stopped) as report:
         manifest = write_shards(
             source,
@@ -122,9 +122,9 @@ def shard(
 def inspect(
     uri: Annotated[str, typer.Argument(help="The shard set: a folder or s3:// prefix.")],
     out: Annotated[
-        Path | None, typer.Option(help="PNG file for random images; by default there is none.")
+        Path | None, typer.Option(help="PNG file for random images; none by default.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split to look at; the first one.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to show; the first one.")] = None,
     resolution: Annotated[
         int | None, typer.Option(help="Size to look at; the largest up to 128 by default.")
     ] = None,
@@ -136,7 +136,7 @@ def inspect(
     ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Show what a shard set holds: a table, and with --out random images as a PNG file.
+    """Show what a shard set holds: a table and, with --out, random images as a PNG file.
 
     ```
     dcvae inspect ./digits
@@ -155,7 +155,7 @@ def inspect(
     manifest = load_manifest(storage)
     size = resolution or max((r for r in manifest.resolutions if r <= 128), default=None)
     looked_at = (split or next(iter(manifest.splits)), size or manifest.resolutions[0])
-    manifest.shards(*looked_at)  # refused before anything is written
+    manifest.shards(*looked_at)  # refuses before anything is written
     if out is not None:
         out.write_bytes(png(contact_sheet(storage, manifest, *looked_at, samples, seed)))
     if as_json:

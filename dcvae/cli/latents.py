@@ -1,4 +1,4 @@
-"""Verbs that walk in the latent space: the paper's Figures 5, 6 and 10 from one's own images."""
+"""Verbs that move through the latent space: the paper's Figures 5, 6 and 10 for your own images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ def interpolate(
         int, typer.Option(min=2, max=1_000, help="Images in the row, ends included.")
     ] = 9,
 ) -> None:
-    """Walk from one image to another in equal steps (Figure 5).
+    """Go from one image to another in equal steps (Figure 5).
 
     ```
     dcvae interpolate s3://bucket/models/faces ann.jpg ben.jpg --out walk.png
@@ -48,11 +48,15 @@ def interpolate(
 def mix(
     model: Model,
     out: Out,
-    row: Annotated[list[Path], typer.Option(help="An image that begins a row; repeat.")],
-    column: Annotated[list[Path], typer.Option(help="An image that heads a column; repeat.")],
+    row: Annotated[list[Path], typer.Option(help="An image that heads a row; may be repeated.")],
+    column: Annotated[
+        list[Path], typer.Option(help="An image that heads a column; may be repeated.")
+    ],
     fraction: Annotated[
         float,
-        typer.Option(min=0, max=1, callback=finite, help="Part of the latent from the column."),
+        typer.Option(
+            min=0, max=1, callback=finite, help="Share of the latent taken from the column."
+        ),
     ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Which part.")] = 0,
 ) -> None:
@@ -79,14 +83,16 @@ def edit(
     images: Annotated[list[Path], typer.Argument(help="Image files to edit.")],
     out: Out,
     having: Annotated[
-        Path, typer.Option("--with", help="Folder of images with the attribute; 20 will do.")
+        Path, typer.Option("--with", help="Folder of images with the attribute; 20 are enough.")
     ],
     lacking: Annotated[
         Path, typer.Option("--without", help="Folder of images without the attribute.")
     ],
     strength: Annotated[
         list[float] | None,
-        typer.Option(callback=finite, help="How far to go, below 0 for away from it; repeat."),
+        typer.Option(
+            callback=finite, help="How far to go; below 0, away from it; may be repeated."
+        ),
     ] = None,
 ) -> None:
     """Move images along an attribute that labelled examples show (Figure 6, A.2).
@@ -95,7 +101,7 @@ def edit(
     dcvae edit s3://bucket/models/faces ann.jpg --with smiling/ --without serious/ --out smile.png
     ```
 
-    Each row is one image at the strengths -1, -0.5, 0, 0.5 and 1, unless --strength says others.
+    Each row shows one image at the strengths -1, -0.5, 0, 0.5 and 1, or those of --strength.
     """
     check_picture(out)
     check_images(images)
@@ -111,7 +117,7 @@ def edit(
 
 
 def _files(folder: Path) -> list[Path]:
-    """The pictures of an example folder, by name; other files are passed over."""
+    """The pictures of an example folder, by name; other files are skipped."""
     from dcvae.sharding.sources.kinds import is_picture
 
     try:

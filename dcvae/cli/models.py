@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dcvae.inference import Model as Loaded
 
-_SIDE = 64  # pixels of a tile, if images are smaller
+_SIDE = 64  # side of a tile in pixels, if images are smaller
 
 Model = Annotated[
     str, typer.Argument(help="A snapshot, a registered model or one of its versions.")
@@ -82,18 +82,18 @@ def export(
     model: Model,
     out: Annotated[str, typer.Option(help="Folder or s3:// prefix for the programs.")],
     dtype: Annotated[
-        str, typer.Option(help="float32, bfloat16 or float16: in what they compute.")
+        str, typer.Option(help="What they compute in: float32, bfloat16 or float16.")
     ] = "float32",
     device: Annotated[str, typer.Option(help="Where they compute: cpu or cuda.")] = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Write encoder and decoder as programs that need PyTorch alone (torch.export).
+    """Write encoder and decoder as programs that need only PyTorch (torch.export).
 
     ```
     dcvae export s3://bucket/models/digits@champion --out ./digits-pytorch
     ```
 
-    README.md beside them says shapes and ranges, and how to load them.
+    A README.md beside them has shapes and ranges, and says how to load them.
     """
     import torch
 
@@ -114,21 +114,21 @@ def export(
 
 
 def check_images(paths: Sequence[Path]) -> None:
-    """Refuse, before a model is loaded, files that are not there."""
+    """Refuse missing files before a model is loaded."""
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise UserError(f"there is no image file {missing[0]}")
 
 
 def read_images(paths: Sequence[Path], model: "Loaded") -> "Tensor":
-    """The images as the model takes them: [N, C, r, r] in [-1, 1]."""
+    """The images in the model's form: [N, C, r, r] in [-1, 1]."""
     import torch
 
     return torch.stack([_read(path, model) for path in paths])
 
 
 def _read(path: Path, model: "Loaded") -> "Tensor":
-    """The image as the model takes it: [C, r, r] in [-1, 1]."""
+    """The image in the model's form: [C, r, r] in [-1, 1]."""
     import torch
 
     from dcvae.pictures import to_float

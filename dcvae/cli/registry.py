@@ -1,4 +1,4 @@
-"""Verbs about a registry: versions of a model, the champion, and how it came to lead."""
+"""Verbs about a registry: versions of a model, the champion, and why it leads."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -10,7 +10,7 @@ from dcvae.errors import UserError
 
 Catalogue = Annotated[
     str | None,
-    typer.Option(help="Another registry that shows it: kubeflow or mlflow; else DCVAE_REGISTRY."),
+    typer.Option(help="Registry to show it in too: kubeflow or mlflow; default: DCVAE_REGISTRY."),
 ]
 Registered = Annotated[
     str, typer.Argument(help="A registered model, such as s3://bucket/models/digits.")
@@ -32,15 +32,15 @@ def register(
     name: Annotated[str, typer.Option(help="Name of the model.")],
     maximum: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=VALUE", help="Refuse the champion's place above this value."),
+        typer.Option(metavar="METRIC=VALUE", help="Highest value for a champion; may be repeated."),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="The evaluation's shard set, to measure an older champion on it too."),
+        typer.Option(help="The evaluation's shard set, to measure an older champion on it."),
     ] = None,
     lineage: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="What else is known of its origin; repeat."),
+        typer.Option(metavar="KEY=VALUE", help="More about its origin; may be repeated."),
     ] = None,
     catalogue: Catalogue = None,
     as_json: Json = False,
@@ -77,7 +77,7 @@ def promote(
     catalogue: Catalogue = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion, whatever the gate said; also an earlier one.
+    """Make a version the champion, whatever the gate said; it may be an earlier one.
 
     ```
     dcvae promote s3://bucket/models/digits@3 --reason "version 4 draws sevens only"
@@ -154,7 +154,7 @@ def history(model: Registered, as_json: Json = False) -> None:
 
 
 def _versions(model: str, as_json: bool) -> None:
-    """The versions of one model, with what tells them apart."""
+    """The versions of one model, and how they differ."""
     from dcvae.registry import history as decisions
     from dcvae.registry import list_versions
 

@@ -26,40 +26,38 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAME[,FIELD=VALUE…]",
-            help="How to measure: paper, held-out, with changes; by default as the preset.",
+            help="How to measure: paper or held-out, with changes; default: the preset's.",
         ),
     ] = "",
     last: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Compare so many of the run's last snapshots first; 5 of a run, else 1."
+            min=1, help="How many of the run's last snapshots to choose from; 5 for a run, else 1."
         ),
     ] = None,
     select_by: Annotated[
-        str, typer.Option(help="What they are compared by, on 10,000 images.")
+        str, typer.Option(help="Metric to choose by, on 10,000 images.")
     ] = "frechet_sampling",
     weights: Annotated[
-        str | None, typer.Option(help="Path or URI of Inception's weights: then it measures.")
+        str | None, typer.Option(help="Path or URI of Inception's weights, which are then used.")
     ] = None,
     perceptual_weights: Annotated[
         str | None, typer.Option(help="Path or URI of the perceptual network's weights.")
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="Keep real images' statistics here; by default in the user's cache."),
+        typer.Option(help="Where to keep statistics of real images; default: your cache."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where to compute; a GPU, if there is one, by default.")
+        str | None, typer.Option(help="Where to compute; by default a GPU, if there is one.")
     ] = None,
     extractor: Annotated[str | None, typer.Option(help="Change the protocol's extractor.")] = None,
     samples: Annotated[int | None, typer.Option(help="Change its samples from the prior.")] = None,
     split: Annotated[str | None, typer.Option(help="Change both of its splits.")] = None,
     seed: Annotated[int | None, typer.Option(help="Change its seed.")] = None,
-    latent_clamp: Annotated[
-        float | None, typer.Option(help="Change to what ± its latents are clamped.")
-    ] = None,
+    latent_clamp: Annotated[float | None, typer.Option(help="Clamp latents to ± this.")] = None,
     perceptual: Annotated[
-        str | None, typer.Option(help="Measure perceptually too: vgg16 or vgg16-hed.")
+        str | None, typer.Option(help="Network for perceptual metrics: vgg16 or vgg16-hed.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -71,7 +69,7 @@ def evaluate(
         --protocol held-out,samples=5000
     ```
 
-    The same command again goes on where it was stopped, and does not repeat what is done.
+    The same command again goes on where it was stopped, and repeats nothing that is done.
     """
     from dcvae.evaluation import evaluate as measure
     from dcvae.evaluation import protocol_for
@@ -120,9 +118,9 @@ def evaluate(
 
 
 def _cache() -> str | None:
-    """Folder for statistics of real images, which any evaluation of this user may need.
+    """Folder for statistics of real images, shared by all evaluations of this user.
 
-    None where there is no home that can be written, as in a container: they are made anew then.
+    None if there is no writable home, as in a container; they are then computed each time.
     """
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -142,14 +140,15 @@ def compare(
         str | None, typer.Option(help="Folder or s3:// prefix for a page with pictures.")
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Name of a column; repeat, in the same order.")
+        list[str] | None,
+        typer.Option(help="Column names in the same order; may be repeated."),
     ] = None,
     title: Annotated[str, typer.Option(help="Headline of the page.")] = "Comparison",
     as_json: Json = False,
 ) -> None:
-    """Put evaluations side by side: a table, and with --out a page with pictures.
+    """Put evaluations side by side: a table and, with --out, a page with pictures.
 
-    Only evaluations by one protocol can be compared: same images, split, sizes and extractor.
+    Only evaluations by the same protocol can be compared: same images, splits, sizes and extractor.
 
     ```
     dcvae compare s3://bucket/models/digits@1 s3://bucket/models/digits@champion

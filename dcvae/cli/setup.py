@@ -1,4 +1,4 @@
-"""``dcvae doctor``: what is here and what is missing, before hours are spent."""
+"""``dcvae doctor``: checks what is there and what is missing before hours are spent."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -19,16 +19,17 @@ def doctor(
         typer.Argument(metavar="[URI]", help="A place to write to, read from and delete from."),
     ] = None,
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Also what a Kubernetes cluster lacks for trainings.")
+        bool,
+        typer.Option("--cluster", help="Also check what a cluster lacks for trainings."),
     ] = False,
     namespace: Annotated[
-        str | None, typer.Option(help="With --cluster: where; else as kubectl's current context.")
+        str | None, typer.Option(help="Namespace for --cluster; default: kubectl's current one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Check versions, GPU, memory and ports, and that a place can be written to.
 
-    Ends with exit code 1 when something would keep a training from running.
+    Exits with code 1 if something would keep a training from running.
 
     ```
     dcvae doctor

@@ -1,4 +1,4 @@
-"""What the command line shows, and numbers it takes: bars on a terminal, plain lines elsewhere."""
+"""Output of the command line: bars on a terminal, plain lines elsewhere; and limits of options."""
 
 import json
 import math
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _HOUR = 3600.0
-"""Seconds: trainings may say something every few minutes only."""
+"""Seconds; a training may report only every few minutes."""
 
 
 MOST_IMAGES = 10_000
-"""Of a picture: more would be gigabytes."""
+"""Most images of a picture: more would take gigabytes."""
 MOST_SEED = 2**63 - 1
 
 
 def say(text: object) -> None:
-    """Print a result; what it quotes of others cannot act on a terminal."""
+    """Print a result; text in it that is not ours cannot act on the terminal."""
     print(printable(text))
 
 
 def finite(parameter: typer.CallbackParam, value: float | list[float] | None) -> object:
-    """Refuse NaN and infinities, which pass every range."""
+    """Refuse NaN and infinities, which pass every range check."""
     numbers = value if isinstance(value, list) else [value]
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise UserError(f"{parameter.opts[0]} {value} is not possible: give a finite number")
@@ -45,7 +45,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs inst
 
 
 def say_json(content: object) -> None:
-    """Print a result for programs: ASCII, and null for what JSON has no number for."""
+    """Print a result for programs: ASCII, and null for numbers that JSON lacks."""
     print(json.dumps(_without_nan(content), indent=2, allow_nan=False))
 
 
@@ -58,7 +58,7 @@ def _without_nan(content: object) -> object:
 
 
 def say_table(rows: Sequence[Sequence[object]]) -> None:
-    """Print rows, the first of them a head, in columns; None is a dash."""
+    """Print rows in columns; the first is the header, and None becomes a dash."""
     cells = [[printable("–" if cell is None else cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
@@ -68,9 +68,9 @@ def say_table(rows: Sequence[Sequence[object]]) -> None:
 
 @contextmanager
 def progress_shown(stopped: str) -> Iterator[OnProgress]:
-    """A report that is a bar on a terminal and plain lines in a pipe or a log.
+    """Reports progress as a bar on a terminal, and as plain lines in a pipe or a log.
 
-    ``stopped`` is said when Ctrl-C or SIGTERM ends the block: what is safe, and how to go on.
+    ``stopped`` is printed if Ctrl-C or SIGTERM ends the block: what is safe, and how to go on.
     """
     with _stop_told(stopped), _shown() as tell:
         yield lambda done, total, what: tell(done, total, what, "", None)
@@ -78,7 +78,7 @@ def progress_shown(stopped: str) -> Iterator[OnProgress]:
 
 @contextmanager
 def training_shown(stopped: str) -> Iterator[Callable[[messages.Progress], None]]:
-    """The same for what rank 0 of a training says."""
+    """The same for the progress that rank 0 of a training sends."""
     with _stop_told(stopped), _shown() as tell:
 
         def show(said: messages.Progress) -> None:
@@ -116,7 +116,7 @@ def _shown() -> Iterator[Callable[[int, int | None, str, str, float | None], Non
 
 
 def _bars() -> "Progress":
-    """Bars on the error stream; under each of them a line, or as many as it takes, of detail."""
+    """Bars on the error stream, each with its details on one or more lines below."""
     from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
@@ -129,7 +129,7 @@ def _bars() -> "Progress":
     from rich.text import Text
 
     class Left(TimeRemainingColumn):
-        """What is told of the time that is left, before what the bar makes of it."""
+        """The remaining time that was reported or, without one, the bar's own estimate."""
 
         def render(self, task: Task) -> Text:
             left = task.fields.get("left")
@@ -145,7 +145,7 @@ def _bars() -> "Progress":
                     yield Text(f"  {printable(task.fields['detail'])}")
 
     return Bars(
-        TextColumn("{task.description}", markup=False),  # names may hold brackets
+        TextColumn("{task.description}", markup=False),  # names may contain brackets
         BarColumn(),
         MofNCompleteColumn(),
         Left(),

@@ -104,7 +104,7 @@ def presets(
 
 
 def _beginning(incomplete: str) -> list[str]:
-    """Names of presets, for the shell's completion."""
+    """Names of presets, for shell completion."""
     from dcvae.presets import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What is here and what is missing, before hours are spent: machine, storage, cluster."""
+"""Checks what is there and what is missing before hours are spent: machine, storage, cluster."""
 
 from dcvae.doctor.catalogue import catalogue
 from dcvae.doctor.cluster import cluster

@@ -1,4 +1,4 @@
-"""Check of the other registry that is to show the models."""
+"""Checks the other registry that shows the models."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from dcvae.environment import REGISTRY
 from dcvae.errors import UserError
 
 _NOBODY = ("s3://dcvae/models/dcvae-doctor", "dcvae-doctor")
-"""A model that there is not: asked about, it shows that the registry answers."""
+"""A model that does not exist: asking for it shows whether the registry answers."""
 
 
 def catalogue() -> Iterator[Finding]:
-    """Whether the registry that ``DCVAE_REGISTRY`` names answers; nothing where none is named."""
+    """Whether the registry that ``DCVAE_REGISTRY`` names answers; nothing if it names none."""
     from dcvae.registry import open_catalogue
 
     if not os.environ.get(REGISTRY):

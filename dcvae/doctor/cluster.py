@@ -1,4 +1,4 @@
-"""What a cluster lacks for trainings, told before one is started: ``dcvae doctor --cluster``."""
+"""Checks what a cluster lacks for trainings, before one is started: ``dcvae doctor --cluster``."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from dcvae.errors import UserError
 from dcvae.launch.cluster import GROUP, PLURAL, VERSION, connect, inside, message
 
 STEPS_ACCOUNT = "pipeline-runner"
-"""Service account of the steps of Kubeflow Pipelines, in its own namespace."""
+"""Service account of pipeline steps in Kubeflow's own namespace."""
 USERS_ACCOUNT = "default-editor"
-"""The same in the namespaces of users, where Kubeflow has many."""
+"""Service account of pipeline steps in users' namespaces, if Kubeflow is multi-user."""
 _KUBEFLOW = "kubeflow"
-"""Namespace of Kubeflow where it has many users."""
+"""Kubeflow's namespace if it is multi-user."""
 _RANKS_ACCOUNT = "dcvae-trainer"
 _ROLE = "eks.amazonaws.com/role-arn"
 _OLDEST = (1, 31)
@@ -33,7 +33,7 @@ class _Right:
         return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
 
 
-# What dcvae.launch.cluster asks for; k8s/base grants it.
+# The rights that dcvae.launch.cluster needs; k8s/base grants them.
 RIGHTS = (
     *(_Right(verb, GROUP, PLURAL) for verb in ("create", "get", "patch", "delete")),
     _Right("list", "", "pods"),
@@ -43,7 +43,7 @@ RIGHTS = (
 
 
 def cluster(namespace: str | None = None) -> Iterator[Finding]:
-    """Server, Kubeflow, our own objects, and the rights of the steps' service account."""
+    """Server, Kubeflow, our objects, and the rights of the steps' service account."""
     from kubernetes import client
     from urllib3.exceptions import HTTPError
 
@@ -83,7 +83,7 @@ def _server(api: Any) -> Finding:
 
 
 def _kinds(api: Any, where: str) -> Iterator[Finding]:
-    """The kinds that the operators bring."""
+    """The custom resources that the operators define."""
     from kubernetes import client
 
     custom = client.CustomObjectsApi(api)
@@ -108,7 +108,7 @@ def _kinds(api: Any, where: str) -> Iterator[Finding]:
 
 
 def _objects(api: Any, where: str) -> Iterator[Finding]:
-    """What k8s/base and an administrator put into the namespace."""
+    """The objects that k8s/base and an administrator create in the namespace."""
     from kubernetes import client
 
     core, custom = client.CoreV1Api(api), client.CustomObjectsApi(api)
@@ -150,7 +150,7 @@ def _objects(api: Any, where: str) -> Iterator[Finding]:
 
 
 def _identities(api: Any, where: str) -> Iterator[Finding]:
-    """Without a Secret, the cloud gives identities: to the ranks and to the steps alike."""
+    """Without a Secret, the cloud must give identities to both the ranks and the steps."""
     from kubernetes import client
 
     core = client.CoreV1Api(api)
@@ -162,7 +162,7 @@ def _identities(api: Any, where: str) -> Iterator[Finding]:
     except client.ApiException as error:
         if error.status != 403:
             raise
-        return  # that one may not look is said already
+        return  # already reported: the user may not look
     if all(roles):
         yield Finding("ok", "identity", f"{' and '.join(accounts)} have roles")
     elif any(roles):
@@ -182,18 +182,18 @@ def _role(core: Any, account: str, where: str) -> str | None:
 
 
 def _account(core: Any, where: str) -> str:
-    """The steps' account: a user's, if the namespace has such a one."""
+    """The steps' account: that of multi-user Kubeflow, if the namespace has it."""
     from kubernetes import client
 
     try:
         found = _found(core.read_namespaced_service_account, USERS_ACCOUNT, where)
-    except client.ApiException:  # one may not look
+    except client.ApiException:  # the user may not look
         found = None
     return STEPS_ACCOUNT if found is None else USERS_ACCOUNT
 
 
 def _rights(api: Any, where: str) -> Iterator[Finding]:
-    """Whether the steps' account may do what following a TrainJob takes."""
+    """Whether the steps' account has the rights that following a TrainJob takes."""
     from kubernetes import client
 
     steps = _account(client.CoreV1Api(api), where)
@@ -232,7 +232,7 @@ def _allowed(api: Any, where: str, account: str, right: _Right) -> bool:
 
 
 def _found(read: Callable[..., Any], *arguments: str) -> Any:
-    """What ``read`` answers, or None if there is no such thing."""
+    """The answer of ``read``, or None if the object does not exist."""
     from kubernetes import client
 
     try:

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""What a check has found."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -64,7 +64,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _shared_memory() -> Iterator[Finding]:
-    """Ranks of one machine hand images and gradients over there."""
+    """Shared memory, through which ranks of one machine exchange images and gradients."""
     try:
         size = shutil.disk_usage(SHARED).total
     except OSError:
@@ -82,7 +82,7 @@ def _shared_memory() -> Iterator[Finding]:
 
 
 def _proxies() -> Iterator[Finding]:
-    """What stands between here and a bucket, without the password that it may carry."""
+    """Proxies between this machine and a bucket, shown without their passwords."""
     found = {name: url for name, url in getproxies().items() if name in ("http", "https")}
     if not found:
         return
@@ -97,7 +97,7 @@ def _proxies() -> Iterator[Finding]:
 
 
 def memory_limit() -> int:
-    """Bytes this process may use: the machine's memory, or the container's part of it."""
+    """Bytes that this process may use: the machine's memory, or the container's limit."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text().strip()).isdigit():

@@ -1,4 +1,4 @@
-"""Whether a place can be used: written to, read from, listed, deleted from, and by conditions."""
+"""Checks whether a storage can be used, including conditional writes."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What an evaluation will not be able to measure, said before a training that it follows."""
+"""What an evaluation could not measure, reported before the training that precedes it."""
 
 from collections.abc import Iterable
 
@@ -17,10 +17,10 @@ def check_ahead(
     weights: str | None = None,
     maxima: Iterable[str] = (),
 ) -> None:
-    """Refuses what would fail only after the training.
+    """Refuse what would otherwise fail only after the training.
 
     Args:
-        protocol: by which it will be measured.
+        protocol: how the model will be measured.
         config: of the model that will be trained.
         manifest: of the images.
         weights: path or URI of Inception's weights.
@@ -61,11 +61,11 @@ def _check_networks(protocol: Protocol, weights: str | None) -> None:
 
 
 def check_measurable(protocol: Protocol, manifest: Manifest, channels: int) -> None:
-    """Refuses an evaluation by which nothing could be measured, however good the model.
+    """Refuse an evaluation that could measure nothing, however good the model.
 
     Raises:
-        UserError: the real images that everything is compared with are not there, or are of
-            another number of channels than the model's.
+        UserError: the real images to compare with are missing, or have other channels than the
+            model's.
     """
     if channels != manifest.channels:
         raise UserError(
@@ -81,7 +81,7 @@ def check_measurable(protocol: Protocol, manifest: Manifest, channels: int) -> N
 
 
 def unmeasurable(protocol: Protocol, manifest: Manifest) -> dict[str, str]:
-    """Metric → why this data has none, as far as its manifest tells."""
+    """Metrics that this data does not allow, as far as its manifest tells, each with the reason."""
     found: dict[str, str] = {}
     reference = size(manifest, protocol.reference_split)
     reconstructed = size(manifest, protocol.reconstructed_split)
@@ -98,7 +98,7 @@ def unmeasurable(protocol: Protocol, manifest: Manifest) -> dict[str, str]:
 
 
 def no_probe(manifest: Manifest, split: str) -> str:
-    """Why no classifier can be trained and tried on ``split``; empty: one can."""
+    """Why no classifier can be trained and then tested on ``split``; empty if one can."""
     if not manifest.classes:
         return "the images have no labels"
     if len(manifest.classes) < 2:
@@ -111,7 +111,7 @@ def no_probe(manifest: Manifest, split: str) -> str:
 
 
 def probed_split(manifest: Manifest, split: str) -> str | None:
-    """The split that the probe learns from: ``train``, or another than ``split``."""
+    """The split that the probe learns from: ``train``, or another one that is not ``split``."""
     others = (name for name in ("train", *manifest.splits) if name != split)
     return next((name for name in others if size(manifest, name)), None)
 
@@ -122,5 +122,5 @@ def no_reconstructions(manifest: Manifest, split: str) -> str:
 
 
 def size(manifest: Manifest, split: str) -> int:
-    """Number of images of a split; 0 where there is no such split."""
+    """Number of images of a split; 0 if there is no such split."""
     return manifest.samples(split) if split in manifest.splits else 0

@@ -1,4 +1,4 @@
-"""Which of a run's last snapshots is the best: each is measured cheaply, by one metric."""
+"""Finds the best of a run's last snapshots, measuring each cheaply by one metric."""
 
 import math
 from collections.abc import Callable
@@ -20,11 +20,11 @@ METRICS = (
     "kernel_reconstruction",
     "pixel_distance",
 )
-"""By what the best may be found: the lower, the better."""
+"""Metrics that may decide which snapshot is best: lower is better."""
 SAMPLES = 10_000
-"""Images, at most, that each snapshot is measured on."""
+"""Most images that each snapshot is measured on."""
 LAST = 5
-"""How many snapshots of a run are looked at."""
+"""How many snapshots of a run are considered."""
 FOLDER = "candidates"
 
 
@@ -32,8 +32,8 @@ def candidates(snapshot: str, last: int) -> list[Storage]:
     """The last snapshots of a run that have the size of the final one, oldest first.
 
     Args:
-        snapshot: URI of a run, or of a snapshot: then of its run up to it, or it alone where it
-            lies in none.
+        snapshot: URI of a run, or of a snapshot; the latter stands for its run up to it, or for
+            itself if it is in no run.
         last: how many at most.
 
     Raises:
@@ -66,13 +66,13 @@ def choose(
     out: Storage,
     decided_by: str,
 ) -> Selection:
-    """Measures each snapshot and says which is the best.
+    """Measure each snapshot and return which is the best.
 
     Args:
         snapshots: each with its description.
-        sets_of: a snapshot and its description → what measures it.
-        out: the evaluation's place, where each figure is kept: none is measured twice.
-        decided_by: digest of all that the figures follow from besides the weights.
+        sets_of: returns what measures a snapshot, given it and its description.
+        out: the evaluation's folder, where figures are kept, so that none is measured twice.
+        decided_by: digest of everything besides the weights that determines the figures.
 
     Raises:
         UserError: none of them can be measured.
@@ -88,16 +88,16 @@ def choose(
 
 
 def check_metric(by: str) -> None:
-    """Raises UserError for what snapshots cannot be compared by."""
+    """Raise UserError for a metric that snapshots cannot be compared by."""
     if by not in METRICS:
         raise UserError(f"snapshots cannot be compared by {by!r}; use one of: {', '.join(METRICS)}")
 
 
 def distance(sets: MeasuredSets, by: str) -> float:
-    """One figure of at most :data:`SAMPLES` images.
+    """A metric on at most :data:`SAMPLES` images.
 
     Raises:
-        UserError: the data does not allow it, or the model makes no images.
+        UserError: the data does not allow it, or the model makes no valid images.
     """
     sets.check_model()
     measure, _, kind = by.partition("_")
@@ -147,6 +147,6 @@ def _measured(
 
 
 def _size(place: Storage) -> tuple[int, float]:
-    """Resolution, and how far it is faded in."""
+    """Its resolution, and how far that is faded in."""
     description = describe_snapshot(place)
     return int(description["resolution"]), float(description["fade"])

@@ -22,16 +22,16 @@ KERNEL_SUBSET = 1000
 KERNEL_SUBSETS = 100
 NEIGHBOURS = 3
 AT_ONCE = 1000
-"""Images whose distances to all others are in memory at one time."""
+"""How many images' distances to all others are in memory at once."""
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
     """``|μa - μb|² + Tr(A + B - 2 (A B)^½)`` (Dowson and Landau 1982, Eq. 16).
 
-    With ``A = FᵀF``, ``A B`` and the symmetric ``F B Fᵀ`` have the same eigenvalues but for zeros,
-    so the trace of the root is the sum of their square roots: real by construction, and quick for
-    small sets. The value is biased upwards by small sets: beside it belongs the distance of two
-    real sets of the same size.
+    With ``A = FᵀF``, ``A B`` and the symmetric ``F B Fᵀ`` have the same nonzero eigenvalues, so the
+    trace of the root is the sum of their square roots: real by construction, and fast for small
+    sets. Small sets bias the value upwards; compare it with the distance of two real sets of the
+    same size.
     """
     if a.centred is None and b.centred is not None:
         a, b = b, a  # the smaller eigenproblem
@@ -83,8 +83,8 @@ def pixel_distance(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Root mean square difference of two batches ``(N, C, H, W)`` in [-1, 1], per image ``(N,)``.
 
     In 8-bit levels: 0 is equal, 255 is black against white. A set's pixel distance is the mean
-    over its images. The paper names an "L2 distance" in Table 1 without its scale, so its figures
-    (21.8 to 62.7) are not stood beside ours.
+    over its images. The paper's Table 1 has an "L2 distance" without its scale, so its figures
+    (21.8 to 62.7) are not shown beside ours.
     """
     difference = (images - reconstructions).float() * LEVELS_PER_UNIT
     return difference.pow(2).mean(dim=(1, 2, 3)).sqrt()

@@ -1,7 +1,7 @@
 """Named feature extractors: every distance says which one it was measured with.
 
-Both are offered under their name in torch-fidelity's registry, so that
-``torch_fidelity.calculate_metrics(feature_extractor=NAME)`` and this package see the same numbers.
+Both are registered with torch-fidelity under their names, so that
+``torch_fidelity.calculate_metrics(feature_extractor=NAME)`` and this package give the same numbers.
 
 =====================  ====  ==========================================================
 ``efficientnet-lite0``  1280  ImageNet weights from an installed package; needs no download
@@ -43,7 +43,7 @@ NEEDED = (
 class EfficientNetLite0(FeatureExtractorBase):  # type: ignore[misc]
     """EfficientNet-Lite0 trained on ImageNet: the mean of its last feature map, 1280 values.
 
-    Input: uint8 ``(N, 3, H, W)``. Images up to 64 px are brought to 64 px, larger ones to the
+    Input: uint8 ``(N, 3, H, W)``. Images up to 64 px are resized to 64 px, larger ones to the
     network's own 224 px (bilinear, antialiased), then scaled as ``(x - 127) / 128``.
     """
 
@@ -85,7 +85,7 @@ class InceptionV3(FeatureExtractorInceptionV3):  # type: ignore[misc]
     """The network of FID, KID and IS, from a file (path or URI) whose SHA-256 is checked.
 
     Input: uint8 ``(N, 3, H, W)``, resized to 299 px as TensorFlow 1 did. Without a path, the file
-    is the one that ``DCVAE_INCEPTION_WEIGHTS`` names, or lies in torch hub's cache.
+    is the one that ``DCVAE_INCEPTION_WEIGHTS`` names, or the one in torch hub's cache.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class InceptionV3(FeatureExtractorInceptionV3):  # type: ignore[misc]
     ) -> None:
         place = find_weights(feature_extractor_weights_path, INCEPTION_WEIGHTS, INCEPTION_FILE)
         content = read_weights(place, sha256_prefix, NEEDED)
-        # The parent reads its file with full unpickling: it gets one that we just wrote.
+        # The parent class unpickles its file, so it gets one that we have just written.
         with tempfile.TemporaryDirectory() as folder:
             clean = Path(folder) / INCEPTION_FILE
             torch.save(as_state(content), clean)
@@ -118,7 +118,7 @@ def efficientnet_input_size(resolution: int) -> int:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A loaded extractor and what a result must say about it."""
+    """A loaded extractor, and what a result records of it."""
 
     name: str
     sha256: str
@@ -130,7 +130,7 @@ class Extractor:
 
     @property
     def described(self) -> Network:
-        """What a result says about it."""
+        """What a result records of it."""
         return Network(name=self.name, sha256=self.sha256, input_size=self.input_size)
 
     @torch.no_grad()
@@ -150,11 +150,11 @@ def load_extractor(
     device: str | torch.device = "cpu",
     sha256_prefix: str = INCEPTION_SHA256_PREFIX,
 ) -> Extractor:
-    """Loads a named extractor for images of ``resolution`` pixels.
+    """Load a named extractor for images of ``resolution`` pixels.
 
     Args:
         weights: path or URI of Inception's weights; see :class:`InceptionV3`.
-        sha256_prefix: what the SHA-256 of Inception's weights must begin with.
+        sha256_prefix: what the SHA-256 of Inception's weights must start with.
 
     Raises:
         UserError: unknown name, missing weights, or weights that are not the expected ones.

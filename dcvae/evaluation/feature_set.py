@@ -1,7 +1,7 @@
-"""What is kept of a set's features: moments of all of them, and a few whole.
+"""What is kept of a set's features: the moments of all, and some of the features themselves.
 
-A set is streamed. Its mean and covariance grow with every batch, and the memory they take does not
-depend on the number of images.
+Sets are streamed. Every batch updates the mean and covariance, whose memory does not depend on the
+number of images.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from dcvae.errors import UserError
 
 Matrix = NDArray[np.float64]
 AT_ONCE = 1000
-"""Features whose outer products are added up at one time."""
+"""How many features' outer products are added up at once."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Statistics:
     mean: Matrix
     cov: Matrix
     centred: Matrix | None = None
-    """``F (N, d)`` with ``FᵀF = cov``, where the set has fewer images than dimensions."""
+    """``F (N, d)`` with ``FᵀF = cov``, if the set has fewer images than dimensions."""
 
     @cached_property
     def factor(self) -> Matrix:
-        """Some ``F (r, d)`` with ``FᵀF = cov``: the centred features or the symmetric root."""
+        """An ``F (r, d)`` with ``FᵀF = cov``: the centred features or the symmetric root."""
         if self.centred is not None:
             return self.centred
         eigenvalues, vectors = np.linalg.eigh(self.cov)
@@ -40,11 +40,11 @@ class Statistics:
 
 
 class Moments:
-    """Number, mean and sum of outer products about the mean, of rows that come in batches.
+    """Count, mean and sum of outer products about the mean, of rows that arrive in batches.
 
-    Batches are gathered to parts of 1,000 rows, and each part's own mean and products are joined to
-    those before it (Chan, Golub and LeVeque 1983), all in float64: a mean that is large beside the
-    spread costs no digits, and how rows came in batches changes nothing.
+    Rows are collected into parts of 1,000, and each part's mean and products are merged with those
+    before it (Chan, Golub and LeVeque 1983), all in float64. So a mean much larger than the spread
+    costs no precision, and the batch sizes change nothing.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Moments:
         self._waiting: list[Tensor] = []
 
     def add(self, rows: Tensor) -> None:
-        """Adds ``(n, d)``."""
+        """Add rows ``(n, d)``."""
         for part in torch.split(rows, AT_ONCE):
             self._waiting.append(part.clone())
             waiting = sum(map(len, self._waiting))
@@ -64,7 +64,7 @@ class Moments:
                 self._waiting = [joined[AT_ONCE:]] if waiting > AT_ONCE else []
 
     def finish(self) -> None:
-        """Adds what was waiting for a part to be full: nothing more comes."""
+        """Add the rows of the last, incomplete part; no more rows follow."""
         if self._waiting:
             self._join(torch.cat(self._waiting))
             self._waiting = []
@@ -84,7 +84,7 @@ class Moments:
         self.count = total
 
     def state(self) -> dict[str, Tensor]:
-        """Everything, as tensors."""
+        """The state, as tensors."""
         found = {
             "count": torch.tensor(self.count),
             "mean": torch.from_numpy(self.mean),
@@ -93,17 +93,17 @@ class Moments:
         return found | ({"waiting": torch.cat(self._waiting)} if self._waiting else {})
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Takes up a state."""
+        """Restore a state."""
         self.count = int(state["count"])
         self.mean, self.products = state["mean"].numpy(), state["products"].numpy()
         self._waiting = [state["waiting"]] if "waiting" in state else []
 
 
 class Score:
-    """The Inception score of logits that come in batches (Salimans et al. 2016).
+    """The Inception score of logits that arrive in batches (Salimans et al. 2016).
 
-    ``exp(E[KL(p(y|x) ‖ p(y))])`` in each of ``splits`` equal parts of ``total`` images, in the
-    order in which they come; their mean. Equal to torch-fidelity's without shuffling.
+    The mean of ``exp(E[KL(p(y|x) ‖ p(y))])`` over ``splits`` equal parts of ``total`` images, in
+    their order. Equal to torch-fidelity's without shuffling.
     """
 
     def __init__(self, total: int, splits: int) -> None:
@@ -114,7 +114,7 @@ class Score:
         self.information = torch.zeros(self._splits, dtype=torch.float64)
 
     def add(self, logits: Tensor) -> None:
-        """Adds ``(n, classes)``."""
+        """Add logits ``(n, classes)``."""
         if not self.marginal.shape[1]:
             self.marginal = torch.zeros(self._splits, logits.shape[1], dtype=torch.float64)
         log_p = logits.double().log_softmax(dim=1)
@@ -134,12 +134,12 @@ class Score:
         return float(divergence.exp().mean())
 
     def state(self) -> dict[str, Tensor]:
-        """Everything, as tensors."""
+        """The state, as tensors."""
         done = torch.tensor(self.done)
         return {"done": done, "marginal": self.marginal, "information": self.information}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Takes up a state."""
+        """Restore a state."""
         self.done = int(state["done"])
         self.marginal, self.information = state["marginal"], state["information"]
 
@@ -147,8 +147,8 @@ class Score:
 class FeatureSet:
     """Features of one set of images, batch by batch.
 
-    Memory is d² · 8 bytes, and ``keep`` · d · 4 for the features that the kernel distance,
-    precision and recall look at: 64 MB for 1,280 dimensions and 10,000 of them.
+    It takes d² · 8 bytes of memory, and ``keep`` · d · 4 for the features that kernel distance,
+    precision and recall use: 64 MB for 1,280 dimensions and 10,000 features.
     """
 
     def __init__(self, total: int, keep: int, splits: int = 10) -> None:
@@ -161,11 +161,11 @@ class FeatureSet:
     def add(
         self, features: Tensor, logits: Tensor | None = None, chosen: Tensor | None = None
     ) -> None:
-        """Adds features ``(n, d)``.
+        """Add features ``(n, d)``.
 
         Args:
-            logits: ``(n, classes)``, where the network has a head.
-            chosen: which of them may be kept, bool ``(n,)``; by default those that come first.
+            logits: ``(n, classes)``, if the network has a head.
+            chosen: which features may be kept, bool ``(n,)``; by default, the first ones.
         """
         self._moments.add(features)
         if logits is not None:
@@ -204,22 +204,22 @@ class FeatureSet:
         return Statistics(mean, cov)
 
     def inception_score(self) -> float | None:
-        """Mean over the splits; None where the extractor has no head."""
+        """Mean over the splits; None if the extractor has no head."""
         return self._score.value() if self._scored else None
 
     def finish(self) -> None:
-        """Nothing more comes."""
+        """No more features follow."""
         self._moments.finish()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything, as tensors."""
+        """The state, as tensors."""
         found = {f"moments.{name}": value for name, value in self._moments.state().items()}
         if self._scored:
             found |= {f"score.{name}": value for name, value in self._score.state().items()}
         return found | {"kept": self.kept}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Takes up a state of a set of the same size."""
+        """Restore a state of a set of the same size."""
         self._moments.restore(_below(state, "moments."))
         score = _below(state, "score.")
         self._scored = bool(score)
@@ -233,7 +233,7 @@ class FeatureSet:
 
 
 def gathered(batches: Iterable[Tensor], total: int, keep: int | None = None) -> FeatureSet:
-    """The set of features that come as batches ``(n, d)``."""
+    """The set of the features in ``batches`` ``(n, d)``."""
     found = FeatureSet(total, total if keep is None else keep)
     for features in batches:
         found.add(features)

@@ -1,6 +1,6 @@
-"""Measuring a model: passes over real images, their reconstructions, the prior, the training set.
+"""Measures a model in passes over real images, their reconstructions, samples, and training data.
 
-Images are streamed. What stays are moments of features, some features, some latents, and the few
+Images are streamed. Kept are only moments of features, some features, some latents, and the few
 images that are shown.
 """
 
@@ -26,19 +26,19 @@ from dcvae.pictures import to_float
 
 SHOWN = 64
 PATHS = 2 << 32
-"""Added to the seed: ends of paths are not the prior's samples again."""
+"""Added to the seed, so that the ends of paths are not the samples again."""
 
 
 @dataclass
 class Measured:
-    """What the passes found."""
+    """What the passes have found."""
 
     metrics: dict[str, Metric] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     """What could not be measured, and why."""
     probe: Probe | None = None
     shown: Shown = field(default_factory=Shown)
-    """What pictures are drawn from."""
+    """What the pictures are drawn from."""
 
 
 class Measurement:
@@ -51,7 +51,7 @@ class Measurement:
 
     @torch.no_grad()
     def run(self) -> Measured:
-        """All passes, and every metric that the data allows."""
+        """Make all passes, for every metric that the data allows."""
         self.sets.check_model()
         reference, other = self.sets.reference(), self.sets.other()
         reconstructed, sampled = self.sets.reconstructions(), self.sets.samples()
@@ -138,7 +138,7 @@ class Measurement:
         )
 
     def _probe(self, measured: Reconstructed) -> None:
-        """The linear classifier, or why there is none; examples of classes for the pictures."""
+        """The linear classifier, or why there is none; also examples of classes for pictures."""
         p, names = self.protocol, self.images.manifest.classes or []
         try:
             split = self._probed_split(measured)
@@ -195,7 +195,7 @@ class Measurement:
         return latents.rows, labels.rows
 
     def _draw(self) -> None:
-        """The images that are shown: the first of each kind."""
+        """Keep the images that are shown: the first of each kind."""
         p, shown = self.protocol, self.found.shown
         for split in (p.reconstructed_split, p.reference_split):
             if self.images.size(split):

@@ -1,4 +1,4 @@
-"""The sets of images that a measurement needs, each made in one pass that can be taken up again."""
+"""The sets of images that a measurement needs, each made in one pass that can be resumed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from dcvae.models import DCVAE
 from dcvae.pictures import to_float, to_uint8
 
 POSTERIOR = 1 << 32
-"""Added to the seed: noise of q(z|x) is not the prior's samples again."""
+"""Added to the seed, so that the noise of q(z|x) is not that of the samples again."""
 
 
 @dataclass
 class Reconstructed:
-    """What a pass over real images and their reconstructions has added up."""
+    """What a pass over real images and their reconstructions accumulates."""
 
     features: FeatureSet
     pixel: Mean
@@ -35,12 +35,12 @@ class Reconstructed:
 
 
 class MeasuredSets:
-    """What one model and one set of real images give, streamed by one protocol.
+    """The sets of one model and one set of real images, streamed by one protocol.
 
     Args:
-        passes: of what follows from the model too.
-        known: statistics of real images that are made already.
-        shared: passes over real images alone, which any model's evaluation may take up.
+        passes: those that depend on the model.
+        known: statistics of real images that exist already.
+        shared: passes over real images only, which the evaluation of any model may resume.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class MeasuredSets:
         self.device = next(model.parameters()).device
 
     def reference(self) -> FeatureSet:
-        """The real images that sets are compared with."""
+        """The real images that the sets are compared with."""
         p = self.protocol
         return self._real_set("real images", p.reference_split, p.reference_images)
 
@@ -83,7 +83,7 @@ class MeasuredSets:
 
     @torch.no_grad()
     def reconstructions(self, most: int | None = None) -> Reconstructed:
-        """Real images against what the model makes of their latents."""
+        """Real images and their reconstructions."""
         p = self.protocol
         wanted = min(p.reconstructions, most or p.reconstructions)
         total = self.images.count(p.reconstructed_split, wanted)
@@ -109,7 +109,7 @@ class MeasuredSets:
         return found
 
     def other(self) -> FeatureSet | None:
-        """Real images that are not those compared with: how far apart real sets are."""
+        """Other real images than the reference, to measure how far apart real sets are."""
         p, splits = self.protocol, self.images.manifest.splits
         for split in (p.reconstructed_split, "train", "test", *splits):
             if split != p.reference_split and self.images.size(split):
@@ -180,7 +180,7 @@ class MeasuredSets:
         return p.samples or self.images.count(p.reference_split, p.reference_images)
 
     def prior(self, count: int, skip: int = 0) -> Iterator[Tensor]:
-        """Latents from the prior in batches ``(n, d)``: those of ``count`` after the first ones."""
+        """``count`` latents from the prior in batches ``(n, d)``, after skipping ``skip``."""
         clamp = self.protocol.latent_clamp
         latents = Normal(self.latent_dim, self.protocol.seed, skip)
         for z in latents.batches(count - skip, self.images.batch_size):
@@ -193,18 +193,18 @@ class MeasuredSets:
 
     @torch.no_grad()
     def check_model(self) -> None:
-        """Refuses a model whose training has diverged, before anything is measured.
+        """Refuse a model whose training has diverged, before anything is measured.
 
         Raises:
-            UserError: it makes images that are not finite numbers.
+            UserError: its images are not finite.
         """
         self.decoded(next(self.prior(2)))
 
     def decoded(self, z: Tensor) -> Tensor:
-        """Images ``(n, C, r, r)`` of latents, on the model's device.
+        """Images ``(n, C, r, r)`` decoded from latents, on the model's device.
 
         Raises:
-            UserError: they are not finite numbers.
+            UserError: they are not finite.
         """
         images: Tensor = self.model.decode(z.to(self.device))
         if not images.isfinite().all():

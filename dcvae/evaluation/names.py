@@ -1,4 +1,4 @@
-"""The names that metrics can have, known before anything is measured."""
+"""The possible names of metrics, known before anything is measured."""
 
 from typing import Literal
 
@@ -20,13 +20,13 @@ def metric_name(distance: str, kind: str, extractor: str) -> str:
 
 
 def measurable(extractor: str, perceptual: str | None = None) -> dict[str, Better]:
-    """Every metric that an evaluation can have → which values of it are better.
+    """Every metric that an evaluation can have, and whether lower or higher is better.
 
-    Which of them it has is up to the data: the probe needs labels.
+    Which of them it does have depends on the data: the probe needs labels.
 
     Args:
         extractor: the network whose features are compared.
-        perceptual: the network of the perceptual measures, if they are asked for.
+        perceptual: the network of the perceptual measures, if they are wanted.
     """
     found: dict[str, Better] = {"pixel_distance": "lower"}
     for kind in KINDS:

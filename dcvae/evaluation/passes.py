@@ -1,4 +1,4 @@
-"""Passes over many images that go on where they were stopped."""
+"""Passes over many images that resume where they were stopped."""
 
 import hashlib
 import json
@@ -15,22 +15,22 @@ from dcvae.storage import Storage
 
 FOLDER = "passes"
 SAVE_SECONDS = 120.0
-"""At most so much of a pass is done again after a kill."""
+"""How much of a pass, at most, is repeated after a kill."""
 T = TypeVar("T")
 
 
 class Part(Protocol):
-    """Something that a pass adds up."""
+    """Something that a pass accumulates."""
 
     def state(self) -> dict[str, Tensor]:
-        """All of it, as tensors."""
+        """Its state, as tensors."""
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Takes up a state."""
+        """Restore a state."""
 
 
 class Mean:
-    """The mean of values that come in batches, in float64."""
+    """The mean, in float64, of values that arrive in batches."""
 
     def __init__(self) -> None:
         self.count, self.total = 0, 0.0
@@ -55,13 +55,13 @@ class Mean:
 
 
 class FirstRows:
-    """The first ``most`` rows that come, whole."""
+    """The first ``most`` rows of those that arrive in batches."""
 
     def __init__(self, most: int) -> None:
         self._most, self._parts, self._held = most, list[Tensor](), 0
 
     def add(self, rows: Tensor) -> None:
-        """Adds ``(n, …)``."""
+        """Add rows ``(n, …)``."""
         rows = rows[: self._most - self._held]
         if len(rows):
             self._parts.append(rows.clone())
@@ -72,7 +72,7 @@ class FirstRows:
 
     @property
     def rows(self) -> Tensor:
-        """All of them; ``(0,)`` if none came."""
+        """The rows; ``(0,)`` if there were none."""
         self._parts = [torch.cat(self._parts)] if self._parts else []
         return self._parts[0] if self._parts else torch.empty(0)
 
@@ -85,12 +85,12 @@ class FirstRows:
 
 
 class Passes:
-    """Runs passes; what they have added up is kept in a storage, and taken up by a later run.
+    """Runs passes; what they have accumulated is kept in a storage, so that a later run can resume.
 
     Args:
-        storage: the evaluation's place; without one, a pass that is stopped begins anew.
-        decided_by: all that the figures follow from: a state is only taken up where it is equal.
-        about: stands before the name of each pass where progress is told.
+        storage: the evaluation's folder; without one, a pass that is stopped starts again.
+        decided_by: everything that determines the figures: only a state with the same is resumed.
+        about: precedes the name of each pass in progress reports.
     """
 
     def __init__(
@@ -113,11 +113,11 @@ class Passes:
         batches: Callable[[int], Iterable[T]],
         step: Callable[[T], int],
     ) -> None:
-        """Goes over ``total`` images, or over those that an earlier run has left.
+        """Go over ``total`` images, or over those that an earlier run has left.
 
         Args:
             parts: what ``step`` adds to.
-            batches: the batches after so many images.
+            batches: returns the batches after a given number of images.
             step: adds a batch, and returns how many images it had.
         """
         key = f"{FOLDER}/{self._identity}-{what.replace(' ', '-')}-{total}.safetensors"
@@ -135,7 +135,7 @@ class Passes:
         self._save(key, done, parts)
 
     def counted(self, what: str, total: int) -> Callable[[int], None]:
-        """Tells of work that has no state: called with how much more is done."""
+        """Report progress of work without state: call the result with how much more is done."""
         done = 0
         self._report(0, total, what)
 
@@ -147,7 +147,7 @@ class Passes:
         return advance
 
     def tell(self, what: str) -> None:
-        """Says what is being done, where nothing can be counted."""
+        """Report what is being done, if nothing can be counted."""
         self._report(0, None, what)
 
     def _restored(self, key: str, parts: Mapping[str, Part]) -> int:
@@ -172,13 +172,13 @@ class Passes:
 
 
 def forget_passes(storage: Storage) -> None:
-    """Removes what passes have left in the place of an evaluation that is complete."""
+    """Remove what passes have left in the folder of a complete evaluation."""
     for info in list(storage.list(f"{FOLDER}/")):
         storage.delete(info.key)
 
 
 class Normal:
-    """Rows of N(0, I), the same for every batch size and device: made on the CPU in blocks."""
+    """Rows of N(0, I), drawn on the CPU in blocks, so the same for any batch size and device."""
 
     BLOCK = 1000
 

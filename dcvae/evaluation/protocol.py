@@ -1,7 +1,7 @@
-"""Protocols: all that decides a measured number besides the model and the data, under a name.
+"""Protocols: everything besides model and data that determines a measured number, under a name.
 
 ``paper``     50,000 samples against the training set, reconstructions of test images from a sampled
-              z against the same images: what the figures of the paper's Tables 1 to 4 are made by
+              z against the same images: how the paper's Tables 1 to 4 were made
 ``held-out``  everything against the test split, as many samples as it has images, reconstructions
               from the mean of q(z|x): for data sets of any size
 
@@ -29,45 +29,45 @@ RESIZE: dict[str, str] = {
     "inception-v3": "bilinear as in TensorFlow 1, to 299 px",
 }
 RELEASED_CLAMP = 1.0
-"""The released code samples z within ±1; it has the 32 x 32 networks only."""
+"""The released code, which has only the 32 x 32 networks, samples z within ±1."""
 
 
 class Protocol(BaseModel):
-    """A named way of measuring. Two numbers can be compared when theirs are equal."""
+    """A named way of measuring. Two numbers can be compared if their protocols are equal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["paper", "held-out"]
     version: Literal[1] = 1
-    """Grows when the same fields come to mean other arithmetic."""
+    """Increases when the same fields come to mean different arithmetic."""
     reference_split: str = Field(min_length=1)
-    """Real images whose statistics the sets are compared with."""
+    """Split of the real images that sets are compared with."""
     reference_images: Annotated[int, Field(ge=2)] | None
-    """How many of them, at random; null: all."""
+    """How many of them, chosen at random; null: all."""
     reconstructed_split: str = Field(min_length=1)
-    """Real images that are reconstructed."""
+    """Split of the real images that are reconstructed."""
     reconstructions: Count
-    """How many of them at most, at random."""
+    """How many of them at most, chosen at random."""
     samples: Annotated[int, Field(ge=2, le=10_000_000)] | None
     """Images decoded from the prior; null: as many as there are reference images."""
     latent_clamp: Annotated[float, Field(gt=0)] | None
     """Latents from the prior are clamped to ± this before decoding; null: not clamped."""
     latent: Literal["sampled", "mean"]
-    """What is decoded of an image: a sample of q(z|x), or its mean."""
+    """What is decoded for a reconstruction: a sample of q(z|x), or its mean."""
     extractor: Extractor = "efficientnet-lite0"
     resize: str = RESIZE["efficientnet-lite0"]
-    """How images come to the side that the extractor sees; follows from the extractor."""
+    """How images are resized for the extractor; follows from the extractor."""
     perceptual: Perceptual | None = None
     """The network of the perceptual distance and the path length; null: not measured."""
     neighbourhoods: Count = 10_000
-    """Images of each set, at most, that the kernel distance, precision and recall look at."""
+    """Most images of each set that kernel distance, precision and recall use."""
     score_splits: Count = 10
     """Parts of a set whose Inception scores are averaged."""
     probe_trials: Annotated[int, Field(ge=2, le=100)] = 5
     probe_images: Count = 60_000
-    """Training images, at most, whose latents the probe learns from."""
+    """Most training images whose latents the probe learns from."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of the choice of images, of latents, and of the probe's trials."""
+    """Seed of the choice of images, of latents, and of the probe's trials."""
     covariance: Literal["divided by N - 1"] = "divided by N - 1"
 
     @model_validator(mode="after")
@@ -78,7 +78,7 @@ class Protocol(BaseModel):
 
     @property
     def changes(self) -> dict[str, object]:
-        """The fields in which it is not the protocol of its name, with their values."""
+        """The fields that differ from the named protocol, with their values."""
         plain = NAMED[self.name]
         names = [f for f in type(self).model_fields if f not in ("resize", "latent_clamp")]
         found = {f: getattr(self, f) for f in names if getattr(self, f) != getattr(plain, f)}
@@ -94,7 +94,7 @@ class Protocol(BaseModel):
 
     @property
     def slug(self) -> str:
-        """For places: name, version, and eight digits of the digest of everything."""
+        """For URIs: name, version, and eight digits of the digest."""
         return f"{self.name}-v{self.version}-{self.digest()[:8]}"
 
     def digest(self) -> str:
@@ -167,18 +167,18 @@ CHANGEABLE = tuple(
     for field in Protocol.model_fields
     if field not in ("name", "version", "resize", "covariance")
 )
-"""What a change may name."""
+"""The fields that may be changed."""
 
 
 def read_protocol(text: str, config: Config | None = None, weights: str | None = None) -> Protocol:
     """The protocol that ``text`` names, for a model of this configuration.
 
     Args:
-        text: ``NAME[,FIELD=VALUE…]``; without a name, the one that the preset has by default.
-        config: of the model. For the 32 x 32 networks, ``paper`` samples z within ±1, as their
-            released code does. Without it, only the text is checked.
-        weights: path or URI of Inception's weights; where they are given, the extractor is
-            inception-v3 unless the text says otherwise.
+        text: ``NAME[,FIELD=VALUE…]``; without a name, the preset's default.
+        config: of the model. For the 32 x 32 networks, ``paper`` samples z within ±1, like the
+            released code. Without it, only the text is checked.
+        weights: path or URI of Inception's weights; if given, the extractor is inception-v3 unless
+            the text says otherwise.
 
     Raises:
         UserError: there is no such protocol or field, or an impossible value.
@@ -209,7 +209,7 @@ def read_protocol(text: str, config: Config | None = None, weights: str | None =
 def _value(text: str) -> object:
     if text.lower() in ("none", "null", "all"):
         return None
-    return text  # numbers are read by the field that they are for
+    return text  # numbers are parsed by their field
 
 
 def _text(value: object) -> str:

@@ -21,7 +21,7 @@ class Drawn(NamedTuple):
     labels: Tensor | None
     """int64 ``(n,)``; None without labels."""
     kept: Tensor
-    """Which belong to the smaller choice, bool ``(n,)``."""
+    """Which of them belong to the smaller choice, bool ``(n,)``."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class RealImages:
     batch_size: int
 
     def size(self, split: str) -> int:
-        """Number of images of a split; 0 where there is no such split."""
+        """Number of images of a split; 0 if there is no such split."""
         return size(self.manifest, split)
 
     def count(self, split: str, wanted: int | None) -> int:
-        """How many images a choice of ``wanted`` has: no more than the split; None: all."""
+        """How many images a choice of ``wanted`` (None: all) has: at most those of the split."""
         total = self.size(split)
         return total if wanted is None else min(wanted, total)
 
@@ -47,12 +47,11 @@ class RealImages:
     ) -> Iterator[Drawn]:
         """Batches of a choice without repetition, in the split's order.
 
-        Smaller choices of one seed are parts of larger ones. Only shards that hold a chosen image
+        A smaller choice is part of a larger one with the same seed. Only shards with chosen images
         are fetched, and only chosen images are decoded.
 
         Args:
-            skip: images of the choice that are passed over, a multiple of the batch size: for
-                work that goes on where it was stopped.
+            skip: how many images of the choice to skip, a multiple of the batch size; for resuming.
             keep: size of the smaller choice that is marked in each batch.
         """
         total = self.size(split)

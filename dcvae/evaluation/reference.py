@@ -1,4 +1,4 @@
-"""Features of real images, made once for a version of a data set and kept for later evaluations."""
+"""Statistics of real images, computed once per version of a data set and kept for reuse."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from dcvae.storage import Storage
 
 
 class Reference:
-    """Statistics by data, choice and extractor, in a storage; without one, in memory.
+    """Statistics by data, choice and extractor, in a storage or, without one, in memory.
 
-    Two evaluations that need the same at once both make it, and write the same: a file is written
-    whole, and one that is damaged is made again.
+    Two evaluations that need the same ones at once both compute and write them, with equal bytes:
+    files are written whole, and damaged ones are computed again.
     """
 
     def __init__(self, storage: Storage | None = None) -> None:
@@ -20,12 +20,12 @@ class Reference:
         self._known: dict[str, FeatureSet] = {}
 
     def key(self, extractor: str, parts: dict[str, object]) -> str:
-        """Name of the statistics that follow from ``parts``."""
+        """Key of the statistics that ``parts`` determine."""
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{extractor}/{digest[:32]}.safetensors"
 
     def get(self, key: str, empty: FeatureSet) -> FeatureSet | None:
-        """What is known under ``key``, taken up by ``empty``; None when nothing is."""
+        """The statistics under ``key``, restored into ``empty``; None if there are none."""
         if key in self._known:
             return self._known[key]
         tensors = read_tensors(self._storage, key) if self._storage else None
@@ -38,7 +38,7 @@ class Reference:
         return empty
 
     def put(self, key: str, features: FeatureSet) -> None:
-        """Keeps statistics that are complete."""
+        """Keep complete statistics."""
         self._known[key] = features
         if self._storage:
             write_tensors(self._storage, key, features.state())

@@ -1,4 +1,4 @@
-"""What an evaluation found, as it stands in ``evaluation.json``."""
+"""The result of an evaluation, as stored in ``evaluation.json``."""
 
 import hashlib
 import json
@@ -23,23 +23,23 @@ class Network(_Record):
 
     name: str
     sha256: str
-    """Of its weights."""
+    """SHA-256 of its weights."""
     input_size: int | None = None
-    """Side in pixels to which it resizes; null: it takes images as they are."""
+    """Side in pixels that it resizes images to; null: it takes images as they are."""
 
 
 class Metric(_Record):
-    """One measured number, with all that it needs to be read."""
+    """A measured number, with everything needed to interpret it."""
 
     value: float
     samples: int
     """Images of the set that is measured."""
     split: str
-    """Where the real images are from."""
+    """Where the real images come from."""
     real_images: int | None = None
     """Real images that the set is compared with."""
     floor: float | None = None
-    """The same measure of ``floor_samples`` other real images."""
+    """The same metric of ``floor_samples`` other real images."""
     floor_samples: int | None = None
     extractor: str | None = None
     extractor_sha256: str | None = None
@@ -81,7 +81,7 @@ class Candidate(_Record):
     """Real images the model had seen."""
     weights_sha256: str
     value: float | None
-    """Of the selection's metric; null: it could not be measured."""
+    """Value of the selection's metric; null: it could not be measured."""
     problem: str | None = None
     """Why not."""
 
@@ -108,7 +108,7 @@ class Evaluation(_Record):
     extractor: Network
     perceptual: Network | None = None
     selection: Selection | None = None
-    """Null where one snapshot was given, or the run has one of this resolution."""
+    """Null if a single snapshot was given, or the run has only one of this resolution."""
     metrics: dict[str, Metric]
     left_out: dict[str, str] = {}
     """What could not be measured, and why."""
@@ -118,9 +118,9 @@ class Evaluation(_Record):
     seconds: float
 
     def differences(self, other: "Evaluation") -> list[str]:
-        """In what two evaluations differ that makes their numbers incomparable; empty: in nothing.
+        """What makes the numbers of two evaluations incomparable; empty: they can be compared.
 
-        Fields of the protocol, or of the data and the networks that it was carried out with.
+        Names fields of the protocol, or of the data and the networks that were used.
         """
         found = self.protocol.differences(other.protocol)
         if self.protocol.name != other.protocol.name:
@@ -156,14 +156,14 @@ class Evaluation(_Record):
         return found
 
     def reasons(self) -> dict[str, list[str]]:
-        """Why something was left out → what."""
+        """What was left out, by reason."""
         found: dict[str, list[str]] = {}
         for name, reason in self.left_out.items():
             found.setdefault(reason, []).append(name)
         return found
 
     def digest(self) -> str:
-        """Hex SHA-256 of weights, protocol and values: equal for a repeated measurement."""
+        """Hex SHA-256 of weights, protocol and values: equal if a measurement is repeated."""
         return _digest([self.snapshot.weights_sha256, self.comparable(), self.values()])
 
     def comparable(self) -> str:
@@ -175,7 +175,7 @@ def read_evaluation(storage: Storage) -> Evaluation:
     """The evaluation in a folder.
 
     Raises:
-        UserError: there is none, it is malformed, or of a later version of dcvae.
+        UserError: there is none, it is malformed, or a later version of dcvae wrote it.
     """
     try:
         content = read_versioned(storage, RESULT, FORMAT_VERSION)

@@ -1,7 +1,7 @@
-"""Distances of whole sets under the names that their extractor gives them.
+"""Distances between whole sets, named after their extractor.
 
-Only Inception's own features make an FID, a KID or an Inception score; other extractors have
-their name in the metric's name.
+Only Inception's own features give an FID, a KID or an Inception score; with other extractors, the
+metric's name contains theirs.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from dcvae.evaluation.results import Metric, Network
 DISTANCES = ("fid", "kid", "precision", "recall")
 T = TypeVar("T")
 _KEPT = ("kid", "precision", "recall")
-"""What looks at features one by one, and so at those only that were kept."""
+"""Metrics that need individual features, and so use only those that were kept."""
 _DEFINITIONS = {
     "fid": "Fréchet distance of features to the real images of the split {split}",
     "kid": "squared MMD of features with a cubic kernel, unbiased",
@@ -30,9 +30,9 @@ _ORDER = ("fid_", "fd_", "is_", "kid_", "kd_", "precision", "recall", "pixel", "
 
 
 class SetDistances:
-    """Distances to one set of real images, each with that of ``other`` real images beside it.
+    """Distances to one set of real images, each beside the same distance of ``other`` real images.
 
-    ``advance`` is told how many distances are known, :attr:`total` in all.
+    ``advance`` is called with how many more distances are known, of :attr:`total`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SetDistances:
         self.reference, self.other, self.advance = reference, other, advance
 
     def metrics(self, kind: str, ours: FeatureSet) -> tuple[dict[str, Metric], dict[str, str]]:
-        """Every distance of ``ours``, named ``<distance>_<kind>``, and what has none, and why."""
+        """Every distance of ``ours``, named ``<distance>_<kind>``; and why others are missing."""
         found: dict[str, Metric] = {}
         left_out: dict[str, str] = {}
         for distance, value in self._measure(ours).items():
@@ -60,7 +60,7 @@ class SetDistances:
 
     @property
     def total(self) -> int:
-        """How many distances ``advance`` is told of, for samples and for reconstructions."""
+        """How many distances there are, for samples and for reconstructions."""
         return len(DISTANCES) * (3 if self.other else 2)
 
     def _metric(self, distance: str, value: float, ours: FeatureSet) -> Metric:
@@ -89,9 +89,9 @@ class SetDistances:
         return self._measure(self.other) if self.other else {}
 
     def _measure(self, ours: FeatureSet) -> dict[str, float | str]:
-        """Distance → its value, or why it has none."""
+        """The value of each distance, or why it has none."""
         found: dict[str, float | str] = {}
-        # In this order of the arguments the square root of the real covariance is made once.
+        # With the arguments in this order, the real covariance's root is computed only once.
         found["fid"] = _value(lambda: frechet_distance(self.reference.statistics, ours.statistics))
         self.advance(1)
         kept = ours.kept, self.reference.kept
@@ -114,7 +114,7 @@ def _value(measure: Callable[[], T]) -> T | str:
 
 
 def reading_order(item: tuple[str, Metric]) -> tuple[int, str]:
-    """Sorts metrics: distances of sets, then of images, then the probe; sampling first."""
+    """Sort key of metrics: distances of sets, then of images, then the probe; sampling first."""
     name = item[0]
     place = next((i for i, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER))
     return place, name.replace("sampling", "0").replace("mean", "0")

@@ -1,4 +1,4 @@
-"""Tensors in storage that are whole or not there: safetensors with a checksum of their content."""
+"""Tensors in storage that are whole or absent: safetensors with a checksum of their content."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ _SUM = "sha256"
 
 
 def write_tensors(storage: Storage, key: str, tensors: Mapping[str, Tensor]) -> None:
-    """Writes the tensors whole or not at all."""
+    """Write the tensors whole or not at all."""
     content = {name: value.contiguous() for name, value in tensors.items()}
     storage.write(key, save(content, metadata={_SUM: _checksum(content)}))
 
 
 def read_tensors(storage: Storage, key: str) -> dict[str, Tensor] | None:
-    """The tensors under ``key``; None when there are none, or not those that were written."""
+    """The tensors under ``key``; None if there are none, or they are not what was written."""
     try:
         content = storage.read(key)
     except NotFound:

@@ -1,4 +1,4 @@
-"""Weights that users give: found at a path or a URI, checked by SHA-256, read without pickle."""
+"""Weights from users: found at a path or URI, checked by SHA-256, read without pickle."""
 
 import hashlib
 import io
@@ -13,16 +13,16 @@ from dcvae.storage import NotFound, Storage, open_storage
 
 
 def find_weights(given: str | None, variable: str, file_name: str) -> str:
-    """Where the weights are: as ``given``, as the environment says, or in torch hub's cache."""
+    """Where the weights are: as ``given``, as in the environment, or in torch hub's cache."""
     default = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     return given or os.environ.get(variable) or str(default)
 
 
 def check_there(place: str, missing: str) -> None:
-    """Refuses a place without weights, without reading them.
+    """Refuse a place without weights, without reading them.
 
     Raises:
-        UserError: there is no such file; with what :func:`read_weights` would say.
+        UserError: there is no such file; with the message of :func:`read_weights`.
     """
     storage, name = _split(place)
     if storage.stat(name) is None:
@@ -38,11 +38,11 @@ def read_weights(place: str, sha256: str, missing: str) -> bytes:
     """The bytes of the weights at a path, a ``file://`` or an ``s3://`` URI.
 
     Args:
-        sha256: what their hex SHA-256 begins with.
-        missing: what to say when there are none, after naming the place.
+        sha256: what their hex SHA-256 starts with.
+        missing: what the message says after naming the place, if there are none.
 
     Raises:
-        UserError: there is no such file, or it is another one.
+        UserError: there is no such file, or it has another SHA-256.
     """
     storage, name = _split(place)
     try:
@@ -64,7 +64,7 @@ def digest(content: bytes) -> str:
 
 
 def as_state(content: bytes) -> dict[str, Tensor]:
-    """A state dict out of a file of ``torch.save``, on the CPU; no code in it is run."""
+    """The state dict in a file of ``torch.save``, on the CPU; no code in it is executed."""
     weights: dict[str, Tensor] = torch.load(
         io.BytesIO(content), map_location="cpu", weights_only=True
     )

@@ -1,4 +1,4 @@
-"""A trained model in use: images in any usual form, latents, new images, an export."""
+"""Using a trained model: images in all usual forms, latents, new images, export."""
 
 from dcvae.inference.images import Images, to_array, to_pil
 from dcvae.inference.model import Model, Posterior

@@ -1,4 +1,4 @@
-"""A model for those who have PyTorch and nothing of ours: two programs and a page.
+"""Exports a model for users who have only PyTorch: two programs and a page.
 
 ::
 
@@ -47,7 +47,7 @@ class _Decoder(_Encoder):
 
 
 def export(model: "Model", place: Storage) -> dict[str, Any]:
-    """Write ``model`` as programs, which keep its device and dtype; the content of export.json."""
+    """Write ``model`` as programs with its device and dtype; return the content of export.json."""
     network = copy.deepcopy(model.network).eval().requires_grad_(False)
     at, side = (network.resolution, network.fade), model.resolution
     images = torch.zeros(2, model.channels, side, side, device=model.device, dtype=model.dtype)

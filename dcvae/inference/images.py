@@ -1,4 +1,4 @@
-"""Images as people have them, and as a model takes and makes them."""
+"""Converts images between the forms that people have and those that a model uses."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -16,9 +16,9 @@ from dcvae.shards.encodings import BadImage
 
 One: TypeAlias = Tensor | NDArray[np.generic] | Image.Image
 Images: TypeAlias = One | Sequence[One]
-"""What a model takes; :func:`as_batch` has the forms."""
+"""What a model accepts; :func:`as_batch` lists the forms."""
 _ROUNDING = 0.01
-"""How far beyond [-1, 1] a pixel may be: half precision rounds."""
+"""How far outside [-1, 1] a pixel may be, because half precision rounds."""
 
 
 def as_batch(images: Images, resolution: int, channels: int) -> Tensor:

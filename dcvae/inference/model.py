@@ -1,4 +1,4 @@
-"""The model that users hold."""
+"""The model that users work with."""
 
 from typing import NamedTuple, Self
 
@@ -15,7 +15,7 @@ from dcvae.storage import Storage
 
 
 class Posterior(NamedTuple):
-    """q(z|x) of N images: normal, each dimension for itself."""
+    """q(z|x) of N images: a normal distribution with independent dimensions."""
 
     mu: Tensor
     """[N, latent_dim]"""
@@ -24,17 +24,17 @@ class Posterior(NamedTuple):
 
 
 class Model:
-    """A trained model: images to latents and back, and images from nothing.
+    """A trained model: images to latents and back, and new images from the prior.
 
-    Images go in as :func:`dcvae.inference.images.as_batch` says: PIL images, arrays, tensors, or a
-    list of them. What comes out are tensors on the model's device and of its dtype, without
-    gradients: latents [N, :attr:`latent_dim`], images [N, :attr:`channels`, r, r] in [-1, 1] with
-    r = :attr:`resolution`. :func:`dcvae.to_pil` and :func:`dcvae.to_array` make pictures of them.
+    It accepts images as :func:`dcvae.inference.images.as_batch` does: PIL images, arrays, tensors,
+    or a list of them. It returns tensors on its device and of its dtype, without gradients: latents
+    [N, :attr:`latent_dim`], images [N, :attr:`channels`, r, r] in [-1, 1] with r =
+    :attr:`resolution`. :func:`dcvae.to_pil` and :func:`dcvae.to_array` convert them to pictures.
     """
 
     def __init__(self, network: DCVAE) -> None:
         self.network = network.eval()
-        """The module itself, for those who want gradients or other weights."""
+        """The module itself, for users who want gradients or other weights."""
 
     @property
     def config(self) -> Config:
@@ -53,17 +53,17 @@ class Model:
 
     @property
     def latent_dim(self) -> int:
-        """Numbers in a latent."""
+        """Dimensions of a latent."""
         return self.config.model.latent_dim
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The device it is on."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """In what it computes."""
+        """What it computes in."""
         return next(self.network.parameters()).dtype
 
     def to(
@@ -72,7 +72,7 @@ class Model:
         """Move it to another device, or have it compute in another precision.
 
         Raises:
-            UserError: there is no such device, or the dtype is none of floating point.
+            UserError: there is no such device, or the dtype is not a floating point type.
         """
         if dtype is not None and not dtype.is_floating_point:
             raise UserError(f"a model computes in a floating point dtype, not {dtype}")
@@ -86,10 +86,10 @@ class Model:
         return self
 
     def images(self, images: Images) -> Tensor:
-        """Images in any form as the model takes them: [N, C, r, r] in [-1, 1].
+        """Images in any form, converted to the model's: [N, C, r, r] in [-1, 1].
 
         Raises:
-            UserError: they cannot be taken.
+            UserError: they cannot be converted.
         """
         batch = as_batch(images, self.resolution, self.channels)
         return batch.to(device=self.device, dtype=self.dtype)
@@ -117,7 +117,7 @@ class Model:
 
     @torch.no_grad()
     def reconstruct(self, images: Images, generator: torch.Generator | None = None) -> Tensor:
-        """Encode and decode [N, C, r, r]: the mean μ, or with a generator a draw of q(z|x)."""
+        """Encode and decode [N, C, r, r]: the mean μ or, given a generator, a draw from q(z|x)."""
         return self.network.reconstruct(self.images(images), generator)
 
     @torch.no_grad()
@@ -126,7 +126,7 @@ class Model:
     ) -> Tensor:
         """``n`` new images [n, C, r, r]; equal seeds, or generators, give equal latents.
 
-        Latents are drawn on the generator's device, with a seed on the CPU: the same on all.
+        Latents are drawn on the generator's device or, for a seed, on the CPU: the same everywhere.
         """
         if n < 1:
             raise UserError(f"{n} images cannot be made; ask for 1 or more")
@@ -137,7 +137,7 @@ class Model:
         return self.network.sample(n, generator)
 
     def export(self, place: str | Storage) -> None:
-        """Write encoder and decoder as programs that need PyTorch alone.
+        """Write encoder and decoder as programs that need only PyTorch.
 
         See :func:`dcvae.inference.export.export`.
         """

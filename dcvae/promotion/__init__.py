@@ -1,4 +1,4 @@
-"""Registering a model, and deciding whether it becomes the champion."""
+"""Registers a model, and decides whether it becomes the champion."""
 
 from dcvae.promotion.judge import Verdict, judge
 from dcvae.promotion.register import Aids, Registration, measure_champion, register

@@ -1,4 +1,4 @@
-"""What registering a model would refuse, known before it is trained."""
+"""Refuses, before a training, what the registration after it would refuse."""
 
 import math
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from dcvae.registry.versions import check_name
 def check_beforehand(
     name: str, maximum: Mapping[str, object], protocol: Protocol, registry: str = ""
 ) -> None:
-    """Refuse what only the step after the training would refuse.
+    """Refuse what would otherwise be refused only after the training.
 
     Args:
         name: of the model.
-        maximum: metric name → largest value that the gate is to let pass.
-        protocol: by which the model will be measured.
-        registry: which other registry is to show it; empty: as the environment says.
+        maximum: largest value, by metric name, that passes the gate.
+        protocol: how the model will be measured.
+        registry: another registry that will show it; empty: the one that the environment names.
 
     Raises:
         UserError: the first fault, in one sentence.

@@ -1,4 +1,4 @@
-"""The model card: what a registered model is, in Markdown."""
+"""The model card: the description of a registered model, in Markdown."""
 
 from functools import cache
 from typing import Any

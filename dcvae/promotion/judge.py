@@ -16,11 +16,11 @@ class Verdict:
 
 
 def check_thresholds(thresholds: dict[str, float], evaluation: Evaluation) -> None:
-    """Refuses thresholds that cannot be judged.
+    """Refuse thresholds that cannot be applied.
 
     Raises:
-        UserError: a threshold is not a number, or its metric was not measured or is one of those
-            that are better when higher.
+        UserError: a threshold is not a number, or its metric was not measured or is better when
+            higher.
     """
     for name, maximum in thresholds.items():
         metric = evaluation.metrics.get(name)
@@ -43,10 +43,10 @@ def judge(
     champion_version: int | None,
     thresholds: dict[str, float],
 ) -> Verdict:
-    """Passes a candidate that meets all thresholds and is no worse than the present champion.
+    """Pass a candidate that meets all thresholds and is no worse than the current champion.
 
-    Compared are the metrics that have a threshold; without thresholds, the Fréchet distances. Two
-    models are compared on the same protocol only, carried out on the same data.
+    They are compared by the metrics that have a threshold or, without thresholds, by the Fréchet
+    distances; and only if both were measured by the same protocol on the same data.
     """
     check_thresholds(thresholds, candidate)
     values = candidate.values()
@@ -66,7 +66,7 @@ def judge(
 
 
 def differing(ours: Evaluation, theirs: Evaluation) -> str:
-    """Why the numbers of two evaluations cannot be compared; empty: they can."""
+    """Why the numbers of two evaluations cannot be compared; empty if they can."""
     differences = ours.differences(theirs)
     if not differences:
         return ""

@@ -1,4 +1,4 @@
-"""Registering: upload, take a number, and let the gate decide about the champion."""
+"""Registers a model: upload it, give it a number, and let the gate decide about the champion."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Registration:
-    """What became of a model that was registered."""
+    """The outcome of a registration."""
 
     version: int
     uri: str
@@ -42,7 +42,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Aids:
-    """What measuring a champion again may need besides the data."""
+    """What measuring a champion again may take besides the data."""
 
     reference: str | None = None
     """URI of the folder with statistics of real images."""
@@ -64,26 +64,26 @@ def register(
     catalogue: Catalogue | None = None,
     aids: Aids = NO_AIDS,
 ) -> Registration:
-    """Registers a snapshot with its evaluation as a version of ``name``, and judges it.
+    """Register a snapshot with its evaluation as a version of ``name``, and judge it.
 
-    The same content gives the same version, and the same decision once it was made: repeating a
-    registration changes nothing, not even after somebody promoted another version by hand.
+    The same content gives the same version, and a decision that was made stands: repeating a
+    registration changes nothing, not even after another version was promoted by hand.
 
     Args:
-        snapshot: URI of the snapshot folder; empty: the one that the evaluation is of.
+        snapshot: URI of the snapshot folder; empty: the one that was evaluated.
         evaluation: URI of the folder with its ``evaluation.json``.
-        thresholds: metric name → largest value that the gate lets pass.
+        thresholds: largest value, by metric name, that passes the gate.
         lineage: what else is known of its origin (run, code version, pipeline run).
-        data: URI of the shard set of the evaluation. When the champion was measured by another
-            protocol, for example on older data, it is measured again on this set, so that the two
-            can be compared. Without it, such a champion stays.
+        data: URI of the shard set of the evaluation. If the champion was measured differently, for
+            example on older data, it is measured again on this set, so that the two can be
+            compared. Without it, such a champion stays.
         catalogue: another registry that shows the model's versions and its champion.
-        aids: what measuring the champion again may need.
+        aids: what measuring the champion again may take.
 
     Raises:
         UserError: the weights are damaged or not the evaluated ones, a threshold's metric was not
-            measured, the registry cannot be written, or the catalogue cannot be told: then all is
-            in the bucket, and the same call again tells it.
+            measured, the registry cannot be written, or the catalogue cannot be updated: then
+            everything is in the bucket, and the same call again updates the catalogue.
     """
     limits = dict(thresholds or {})
     measured, model = open_storage(evaluation), open_model(registry, name)
@@ -117,9 +117,9 @@ def measure_champion(
     data: str,
     aids: Aids = NO_AIDS,
 ) -> None:
-    """Measures the champion of ``name`` as ``evaluation`` was, unless it has been already.
+    """Measure the champion of ``name`` as ``evaluation`` was, unless that has been done.
 
-    For a machine with a GPU, ahead of ``register``, which then finds it done.
+    Called on a machine with a GPU before ``register``, which then finds it done.
     """
     result, model = read_evaluation(open_storage(evaluation)), open_model(registry, name)
     champion = read_state(model).version
@@ -131,7 +131,7 @@ def measure_champion(
 
 @contextmanager
 def _weights(source: Storage, expected: str, result: Evaluation) -> Iterator[Path]:
-    """A local copy of the weights, once they are proved to be the saved and the evaluated ones."""
+    """A local copy of the weights, verified to be those that were saved and evaluated."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / WEIGHTS
         sha256 = hashlib.sha256()
@@ -182,7 +182,7 @@ def _draft(
 
 
 def _selected(result: Evaluation) -> dict[str, Any]:
-    """Which snapshots of the run it was chosen from, and by what."""
+    """Which snapshots of the run it was chosen from, and by which metric."""
     chosen = result.selection
     return {"selection": chosen.model_dump(mode="json")} if chosen else {}
 
@@ -228,7 +228,7 @@ def _gate(
 def _measured_alike(
     model: Storage, champion: Version, like: Evaluation, data: str, aids: Aids
 ) -> Evaluation:
-    """The champion measured again as the candidate was; kept, so that it is done once."""
+    """The champion, measured again as the candidate was; stored, so that it is done only once."""
     from dcvae.evaluation import evaluate
 
     name = f"{champion.version:06d}-{like.protocol.slug}-{like.dataset.fingerprint[:8]}"
@@ -242,7 +242,7 @@ def _measured_alike(
 def _decided(
     state: State, version: Version, thresholds: dict[str, float], data: str | None
 ) -> Event | None:
-    """The gate's earlier decision about this version, if it was asked the same."""
+    """The gate's earlier decision about this version under the same conditions, if any."""
     for event in reversed(state.events):
         asked = event.version == version.version, event.thresholds == thresholds, event.data == data
         if event.by == "gate" and all(asked):

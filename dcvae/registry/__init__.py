@@ -6,9 +6,9 @@
     <registry>/<name>/versions/<000001>.json    a version: its digest, checksums, metrics, lineage
     <registry>/<name>/champion.json             which version leads, and every decision so far
 
-Content is uploaded under its own digest first; a version exists from the moment its record is
-written, which can succeed once only for each number. ``champion.json`` is replaced by
-compare-and-swap. Another registry may show all of it, see :mod:`dcvae.registry.catalogues`.
+Content is uploaded under its own digest first; a version exists once its record is written, which
+can succeed only once for each number. ``champion.json`` is replaced by compare-and-swap. Another
+registry may show all of it, see :mod:`dcvae.registry.catalogues`.
 """
 
 from dcvae.registry.by_hand import promote

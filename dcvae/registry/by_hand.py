@@ -14,7 +14,7 @@ def promote(
     reason: str = "promoted by hand",
     catalogue: Catalogue | None = None,
 ) -> State:
-    """Makes ``version`` the champion whatever the gate says, also an earlier one.
+    """Make ``version`` the champion whatever the gate says; it may be an earlier one.
 
     Raises:
         UserError: there is no such version, or the catalogue cannot be told.

@@ -31,7 +31,7 @@ class Event(BaseModel):
     reason: str
     thresholds: dict[str, float] = {}
     data: str | None = None
-    """Where the champion was to be measured again if it had to be."""
+    """The data on which the champion was to be measured again, if that was needed."""
 
 
 class State(BaseModel):
@@ -45,7 +45,7 @@ class State(BaseModel):
 
 
 def read_state(model: Storage) -> State:
-    """The champion and its history; empty when nothing was decided yet."""
+    """The champion and its history; empty if nothing has been decided yet."""
     try:
         return State.model_validate(model.read_json(CHAMPION))
     except NotFound:
@@ -57,10 +57,10 @@ def read_state(model: Storage) -> State:
 
 
 def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
-    """Adds the event that ``decision`` makes of the present state, and moves the champion by it.
+    """Add the event that ``decision`` makes of the current state, and move the champion by it.
 
-    When somebody else writes in between, the decision is made again from what they wrote. No
-    event: nothing is written.
+    If another writer comes in between, the decision is made again from what that wrote. If there
+    is no event, nothing is written.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -74,7 +74,7 @@ def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
             events=(*state.events, event),
         )
         try:
-            # An object changed between stat and read has another etag: the write then conflicts.
+            # An object that changes between stat and read has another etag: the write conflicts.
             etag = present.etag if present else None
             model.write(
                 CHAMPION,

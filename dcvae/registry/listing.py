@@ -1,4 +1,4 @@
-"""What a registry holds: its models, how many versions each has, and which one leads."""
+"""Lists the models of a registry, how many versions each has, and which one leads."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Listed:
 
 
 def list_models(registry: str) -> list[Listed]:
-    """The models of a registry by name; none where there is no registry."""
+    """The models of a registry by name; empty if there is no registry."""
     storage = open_storage(registry)
     counts: dict[str, int] = {}
     for info in storage.list():

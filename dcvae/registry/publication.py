@@ -1,4 +1,4 @@
-"""Telling a catalogue what the registry in the bucket holds."""
+"""Tells a catalogue what the registry in the bucket holds."""
 
 from dcvae.registry.catalogues.base import Catalogue, Entry
 from dcvae.registry.champion import read_state
@@ -9,8 +9,8 @@ from dcvae.storage import Storage
 def publish(model: Storage, name: str, catalogue: Catalogue) -> None:
     """Show every version of a model in ``catalogue``, and which one leads.
 
-    Whoever is interrupted leaves a catalogue that is behind; the next publication completes it.
-    Of two at once, the later decision of the gate is what both leave there.
+    If interrupted, the catalogue stays behind until the next publication completes it. Two at once
+    both leave the gate's later decision there.
 
     Raises:
         UserError: the catalogue cannot be reached or refuses; the bucket is as it was.
@@ -25,5 +25,5 @@ def publish(model: Storage, name: str, catalogue: Catalogue) -> None:
             catalogue.add(model.uri, name, entry)
         if leader is not None:
             catalogue.lead(model.uri, name, leader)
-        if read_state(model).version == leader:  # else it was moved while we told
+        if read_state(model).version == leader:  # otherwise it has moved meanwhile
             return

@@ -1,4 +1,4 @@
-"""From what a user names to the folder that has the weights."""
+"""Finds the folder of the weights that a user names."""
 
 import hashlib
 
@@ -18,15 +18,15 @@ def resolve(uri: str, registry: str | None = None) -> str:
     ``<run>/snapshots/<images>``                itself
     ``<registry>/<name>``                       the champion's content
     ``<registry>/<name>@champion``              the same
-    ``<registry>/<name>@<alias>``               what that registry calls so
+    ``<registry>/<name>@<alias>``               the version that has this alias in ``registry``
     ``<registry>/<name>@<number>``              that version's content
     ``<registry>/<name>/versions/<number>``     the same
     ==========================================  =================================================
 
-    Which version has an alias is asked of ``registry`` (``s3``, ``kubeflow`` or ``mlflow``), by
-    default of the one that ``DCVAE_REGISTRY`` names; ``s3`` is the bucket itself. A registered
-    configuration whose bytes are not those of its record is refused; it carries the checksum of the
-    weights, which is verified when they are loaded.
+    Aliases are looked up in ``registry`` (``s3``, ``kubeflow`` or ``mlflow``), by default the one
+    that ``DCVAE_REGISTRY`` names; ``s3`` is the bucket itself. A registered configuration whose
+    bytes differ from its record is refused; it contains the checksum of the weights, which is
+    verified when they are loaded.
 
     Raises:
         UserError: nothing that can be loaded is there, or its bytes were changed.
@@ -51,7 +51,7 @@ def resolve(uri: str, registry: str | None = None) -> str:
 
 
 def split_alias(uri: str) -> tuple[str, str]:
-    """``s3://bucket/models/digits@champion`` → the model's place and ``champion``, or ``""``."""
+    """Split ``s3://bucket/models/digits@champion`` into the model's URI and ``champion`` or ""."""
     place, at, alias = uri.rstrip("/").rpartition("@")
     return (place, alias) if at and alias and "/" not in alias else (uri, "")
 

@@ -12,12 +12,12 @@ from dcvae.storage import Conflict, NotFound, Storage, open_storage, read_versio
 
 FORMAT_VERSION = 1
 CARD = "model_card.md"
-"""Beside a version's weights: what it is, for people."""
+"""The description of a version, for people, beside its weights."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 class Version(BaseModel):
-    """The record of one version, as it stands in ``versions/<number>.json``."""
+    """The record of a version, as stored in ``versions/<number>.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -34,12 +34,12 @@ class Version(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Key of the folder with the content, below the model's place."""
+        """Key of the content's folder, below the model's."""
         return f"content/{self.digest[:32]}"
 
 
 def check_name(name: str) -> str:
-    """Return ``name``. Raises UserError when it cannot be part of a URI and a label."""
+    """Return ``name``. Raises UserError if it cannot be part of a URI and a label."""
     if not _NAME.fullmatch(name):
         raise UserError(
             f"{name!r} cannot name a model: use 1 to 63 lower-case letters, digits, '.', '_' "
@@ -49,7 +49,7 @@ def check_name(name: str) -> str:
 
 
 def open_model(registry: str, name: str) -> Storage:
-    """The place of the model ``name`` in a registry.
+    """The folder of the model ``name`` in a registry.
 
     Raises:
         UserError: the name cannot be part of a URI and a label.
@@ -85,7 +85,7 @@ def list_versions(registry: str, name: str) -> list[Version]:
 
 
 def find(model: Storage, digest: str) -> tuple[Version | None, int]:
-    """The version whose content has this digest, if there is one, and the last number seen."""
+    """The version whose content has this digest, or None; and the last number seen."""
     taken = numbers(model)
     for number in taken:
         version = read_version(model, number)
@@ -95,10 +95,10 @@ def find(model: Storage, digest: str) -> tuple[Version | None, int]:
 
 
 def add_version(model: Storage, draft: Version, after: int) -> Version:
-    """Writes ``draft`` under the next free number, or returns the version with its content.
+    """Write ``draft`` under the next free number, or return the version that has its content.
 
-    Every number from ``after`` on is tried in turn, and whoever finds one taken looks at who took
-    it: numbers have no gaps, and equal content registered at the same time becomes one version.
+    The numbers after ``after`` are tried in turn, and one that is taken is read: so numbers have no
+    gaps, and equal content that is registered at the same time becomes one version.
     """
     for number in itertools.count(after + 1):
         version = draft.model_copy(update={"version": number})

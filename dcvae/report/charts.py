@@ -1,4 +1,4 @@
-"""Curves as inline SVG: they take the page's colours, light or dark, and need no script."""
+"""Curves as inline SVG: they use the page's colours, light or dark, and need no script."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 340, 170
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 12, 26
-NARROW = 34  # a mark's text is about as wide
+NARROW = 34  # approximate width of a mark's text
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,16 @@ class Curve:
     x: Sequence[float]
     y: Sequence[float]
     marks: Sequence[tuple[float, str]] = ()
-    """Places on the x axis with a label, such as where a resolution begins."""
+    """Labelled positions on the x axis, such as where a resolution begins."""
     dots: bool = False
-    """Whether each value is marked, because there are few."""
+    """Whether to mark each value, because there are few."""
     over: str = "images shown"
     x_labels: Sequence[tuple[float, str]] = ()
-    """Places on the x axis and what stands below them; none: numbers of images at its ends."""
+    """Positions on the x axis with the text below them; None: image counts at its ends."""
 
 
 def svg(curve: Curve) -> Markup:
-    """The curve as an ``<svg>`` element with a text that says what it shows."""
+    """The curve as an ``<svg>`` element with a text alternative."""
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
     if len(points) < 2:
         return Markup("")
@@ -62,7 +62,7 @@ def svg(curve: Curve) -> Markup:
 
 
 def number(value: float) -> str:
-    """A number as people read it: 12,345, 12.3, 0.0123, 8.1e-07."""
+    """A number for reading: 12,345, 12.3, 0.0123, 8.1e-07."""
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
     size = abs(value)
@@ -82,7 +82,7 @@ def image_count(value: float) -> str:
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """The shown range: a few outliers at either end do not flatten the curve."""
+    """The range shown, in which a few outliers do not flatten the curve."""
     ordered = sorted(values)
     cut = len(ordered) // 100
     low, high = ordered[cut], ordered[-1 - cut]
@@ -108,7 +108,7 @@ def _ends(x_low: float, x_high: float) -> list[tuple[float, str]]:
 
 
 def _below(labels: Sequence[tuple[float, str]]) -> list[str]:
-    """Texts under the x axis; the first and the last stay within the picture."""
+    """Texts under the x axis; the first and last stay inside the picture."""
     anchors = ["start", *["middle"] * (len(labels) - 2), "end"]
     return [
         f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{escape(text)}</text>'
@@ -130,7 +130,7 @@ def _dot(x: float, y: float) -> str:
 
 
 def _marks(marks: Sequence[tuple[float, str]]) -> list[str]:
-    """The marks; where two stand close together, the first has no text."""
+    """The marks; of two that are close together, the first has no text."""
     ends = [*(x for x, _ in marks), math.inf][1:]
     return [
         _mark(x, text if end - x > NARROW else "")

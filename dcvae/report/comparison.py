@@ -15,7 +15,7 @@ from dcvae.storage import NotFound, Storage, open_storage
 PAGE, RESULT, TABLE = "comparison.html", "comparison.json", "comparison.md"
 PICTURES = ("samples", "reconstructions")
 TABULATED = ("objective.method", "model.latent_dim")
-"""What tables of the paper vary (1 and 5); its Figure 11 has no numbers."""
+"""The settings that the paper's Tables 1 and 5 vary; its Figure 11 has no numbers."""
 
 
 def compare_evaluations(
@@ -26,20 +26,20 @@ def compare_evaluations(
     sweep: str | None = None,
     printed: Mapping[str, Comparison] = MappingProxyType({}),
 ) -> dict[str, dict[str, float]]:
-    """Writes ``comparison.html``, ``comparison.json`` and ``comparison.md`` into ``out``.
+    """Write ``comparison.html``, ``comparison.json`` and ``comparison.md`` into ``out``.
 
     Args:
-        evaluations: label → URI of an evaluation's folder, in the order of the table.
-        sweep: what the labels are values of, such as "negatives"; then they are numbers, and
-            every measure is drawn over them.
-        printed: label → what the paper says of this model.
+        evaluations: URIs of evaluation folders by label, in the order of the table.
+        sweep: what the labels are values of, such as "negatives"; they must then be numbers, and
+            every metric is plotted over them.
+        printed: what the paper says of each model, by label.
 
     Returns:
-        Metric → label → value.
+        Values by metric, then by label.
 
     Raises:
-        UserError: fewer than two, a missing evaluation, labels of a sweep that are no numbers, or
-            evaluations of different protocols, which cannot be compared.
+        UserError: fewer than two, a missing evaluation, labels of a sweep that are not numbers, or
+            evaluations by different protocols, which cannot be compared.
     """
     if len(evaluations) < 2:
         raise UserError("a comparison needs 2 evaluations or more")
@@ -74,7 +74,7 @@ def compare_evaluations(
 
 
 def tabulate(evaluations: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The table of :func:`compare_evaluations` alone; nothing is written."""
+    """Only the table of :func:`compare_evaluations`; nothing is written."""
     if len(evaluations) < 2:
         raise UserError("a comparison needs 2 evaluations or more")
     found = {label: read_evaluation(open_storage(uri)) for label, uri in evaluations.items()}
@@ -85,18 +85,18 @@ def tabulate(evaluations: Mapping[str, str]) -> dict[str, dict[str, float]]:
 def compare_models(
     evaluations: Sequence[str], varied: str, out: str, title: str, *, sweep: bool = False
 ) -> dict[str, dict[str, float]]:
-    """As :func:`compare_evaluations`, of evaluations whose models are still where they were.
+    """As :func:`compare_evaluations`, for evaluations whose models still exist.
 
-    What labels a model, and which of the paper's figures stand beside it, is read from its own
-    configuration.
+    Each model's label, and the figures of the paper beside it, follow from its configuration.
 
     Args:
-        evaluations: URIs of evaluations' folders, in the order of the table.
+        evaluations: URIs of evaluation folders, in the order of the table.
         varied: the setting in which the models differ, such as ``objective.method``.
-        sweep: its values are numbers, and every measure is drawn over them.
+        sweep: whether its values are numbers over which every metric is plotted.
 
     Raises:
-        UserError: as there; also a missing model, an unknown setting, or two with one value of it.
+        UserError: as there; also a missing model, an unknown setting, or two models with the same
+            value of it.
     """
     from dcvae.registry import resolve
     from dcvae.snapshot import describe_snapshot
@@ -119,7 +119,7 @@ def compare_models(
 
 
 def _beside(evaluation: Evaluation, config: Any, varied: str) -> Comparison:
-    """What the paper says of this model, where one of its tables varies the same."""
+    """What the paper says of this model, if one of its tables varies the same setting."""
     if varied in TABULATED:
         return compare(evaluation, int(config["model"]["latent_dim"]))
     return Comparison((), f"The paper prints no figures for values of {varied}.")
@@ -135,7 +135,7 @@ def _setting(config: Any, name: str) -> Any:
 
 
 def _printed(printed: Mapping[str, Comparison]) -> dict[str, dict[str, Figure]]:
-    """Metric → label → the paper's figure."""
+    """The paper's figures by metric, then by label."""
     found: dict[str, dict[str, Figure]] = {}
     for label, comparison in printed.items():
         for figure, _ in comparison.rows:
@@ -174,7 +174,7 @@ def _table(found: Mapping[str, Evaluation]) -> dict[str, dict[str, float]]:
 def _best(
     found: Mapping[str, Evaluation], table: Mapping[str, Mapping[str, float]]
 ) -> dict[str, float]:
-    """The best value of each metric; an interval's width is no merit."""
+    """The best value of each metric, except for the width of an interval."""
     best = {}
     for name, row in table.items():
         metric = next(e.metrics[name] for e in found.values() if name in e.metrics)
@@ -194,7 +194,7 @@ def _pictures(places: Mapping[str, Storage], name: str) -> dict[str, bytes]:
 
 
 def _curves(table: Mapping[str, Mapping[str, float]], sweep: str) -> list[charts.Curve]:
-    """Each measure over the swept values, on a logarithmic axis where they are positive."""
+    """Each metric over the swept values, on a logarithmic axis if they are positive."""
     curves = []
     for name, row in table.items():
         try:

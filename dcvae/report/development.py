@@ -1,4 +1,4 @@
-"""How a model came to be: what its run folder tells, if the snapshot still lies in one."""
+"""How a model developed, according to its run folder, if the snapshot is still in one."""
 
 import io
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class Milestone:
 
 @dataclass(frozen=True)
 class Development:
-    """Curves by group, and samples from beginning to end; empty without a run folder."""
+    """Curves by group, and samples from start to end; empty without a run folder."""
 
     groups: dict[str, list[Curve]] = field(default_factory=dict)
     steps: list[Milestone] = field(default_factory=list)
@@ -78,7 +78,7 @@ def development(
 
 
 def _marks(lines: list[dict[str, Any]]) -> list[tuple[float, str]]:
-    """Where each resolution begins; nothing when there is only one."""
+    """Where each resolution begins; empty if there is only one."""
     begins: dict[int, float] = {}
     for line in lines:
         begins.setdefault(int(line["resolution"]), line["images"])
@@ -109,14 +109,14 @@ def _measured(
 ) -> Curve | None:
     """Pixel distance of ``inputs``, at their full resolution, for some of the run's snapshots.
 
-    What a snapshot of a lower resolution makes is enlarged (bilinear) before it is compared.
+    The output of a lower-resolution snapshot is enlarged (bilinear) before it is compared.
     """
     points = []
     for count in _evenly([count for count in snapshot_counts(run) if count <= images]):
         try:
             model = load_snapshot(snapshot_place(run, count), str(device))
         except UserError:
-            continue  # a damaged snapshot of the past says nothing about this one
+            continue  # a damaged earlier snapshot says nothing about this one
         small = F.interpolate(inputs.to(device), (model.resolution,) * 2, mode="area")
         outputs = F.interpolate(model.reconstruct(small), inputs.shape[-2:], mode="bilinear")
         points.append((count, float(pixel_distance(inputs, outputs.cpu()).mean())))
@@ -139,7 +139,7 @@ def _steps(run: Storage, images: int, lines: list[dict[str, Any]]) -> list[Miles
 
 
 def _evenly(counts: list[int]) -> list[int]:
-    """The first, the last, and what lies evenly between, 6 in all."""
+    """The first, the last, and evenly spaced ones in between, 6 in total."""
     steps = min(STAGES, len(counts))
     chosen = [counts[round(i * (len(counts) - 1) / max(1, steps - 1))] for i in range(steps)]
     return list(dict.fromkeys(chosen))

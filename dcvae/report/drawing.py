@@ -1,4 +1,4 @@
-"""The pictures of a report: contact sheets of what a measured model makes."""
+"""The pictures of a report: contact sheets of a measured model's images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class Pictures:
 
     files: dict[str, bytes]
     edits: tuple[tuple[int, int], ...] = ()
-    """From class, to class; empty when the images have no labels."""
+    """(from class, to class) of each row; empty if the images have no labels."""
 
 
 @torch.no_grad()
 def draw(model: DCVAE, shown: Shown) -> Pictures:
-    """All contact sheets; images above 128 px are reduced to it, and fewer.
+    """All contact sheets; images above 128 px are reduced to 128 px, and there are fewer of them.
 
-    Where there is one image only, nothing is walked or mixed.
+    With a single image, nothing is interpolated or mixed.
     """
     inputs, device = shown.inputs, next(model.parameters()).device
     side = min(max(64, inputs.shape[-1]), LARGEST_TILE)
@@ -57,7 +57,7 @@ def _walks(model: DCVAE, inputs: Tensor) -> Tensor:
 
 
 def _mixing(model: DCVAE, inputs: Tensor, device: torch.device) -> bytes:
-    """Six inputs down, six across, and between them half of each (Figure 10)."""
+    """Six inputs down, six across, and mixtures with half of each in between (Figure 10)."""
     rows = min(6, len(inputs) // 2)
     a, b = inputs[:rows], inputs[rows : rows + 6]
     grid = mix(model, a.to(device), b.to(device)).cpu()
@@ -65,7 +65,7 @@ def _mixing(model: DCVAE, inputs: Tensor, device: torch.device) -> bytes:
 
 
 def _changes(shown: Shown) -> list[tuple[int, int, int]]:
-    """(number of an input, its class, the class nearest to it in the latents), a class a row."""
+    """(number of an input, its class, the nearest class in the latent space), one per class."""
     if shown.labels is None or len(shown.examples) < 2:
         return []
     means = {label: latents.mean(dim=0) for label, latents in shown.examples.items()}
@@ -79,7 +79,7 @@ def _changes(shown: Shown) -> list[tuple[int, int, int]]:
 
 
 def _edits(model: DCVAE, shown: Shown, changes: Sequence[tuple[int, int, int]]) -> Tensor:
-    """In each row an input, and it moved from its class towards another (Figure 6)."""
+    """Rows that each show an input being moved from its class towards another (Figure 6)."""
     rows, device = [], next(model.parameters()).device
     for number, start, end in changes:
         direction = direction_between(shown.examples[end], shown.examples[start])

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page with measures, pictures and how to use the model."""
+"""The report: a self-contained HTML page with metrics, pictures and how to use the model."""
 
 import base64
 from functools import cache
@@ -32,7 +32,7 @@ _TITLES = (
 
 @cache
 def template(name: str) -> Template:
-    """A page of this package, with HTML escaping and unknown names as errors."""
+    """A page template of this package; escapes HTML, and treats unknown names as errors."""
     environment = Environment(
         loader=PackageLoader("dcvae.report", "templates"),
         autoescape=True,
@@ -51,12 +51,12 @@ def template(name: str) -> Template:
 
 
 def inlined(picture: bytes) -> str:
-    """PNG bytes as the address of an ``<img>``."""
+    """PNG bytes as a data URI for an ``<img>``."""
     return "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 def write_report(place: Storage, evaluated: "Evaluated") -> None:
-    """Writes ``report.html`` and the pictures that it shows, as PNG files, into ``place``."""
+    """Write ``report.html``, and its pictures as PNG files, into ``place``."""
     from dcvae.report.development import development
     from dcvae.report.drawing import STRENGTHS, draw
 
@@ -100,7 +100,7 @@ _AT_MOST = ("reference_images", "reconstructions", "neighbourhoods", "probe_imag
 
 
 def explained(field: str, value: object) -> str:
-    """A protocol's value as a reader of the page needs it."""
+    """A protocol's value in words."""
     if value is None:
         return _NONE[field]
     if field == "latent_clamp":
@@ -113,7 +113,7 @@ def explained(field: str, value: object) -> str:
 
 
 def title(name: str) -> str:
-    """A metric's name as people say it: ``fd_…_sampling`` is "Fréchet distance"."""
+    """A metric's name in words: ``fd_…_sampling`` is "Fréchet distance"."""
     return next((title for start, title in _TITLES if name.startswith(start)), name)
 
 
@@ -121,7 +121,7 @@ _KINDS = ("_sampling", "_reconstruction")
 
 
 def rows(evaluation: Evaluation) -> tuple[list[dict[str, Any]], dict[str, Metric]]:
-    """The measures as two tables: those of sets, by kind of image, and all others by name."""
+    """The metrics as two tables: those of sets by kind of image, and all others by name."""
     sets: dict[str, dict[str, Any]] = {}
     others = {}
     for name, metric in evaluation.metrics.items():
@@ -136,7 +136,7 @@ def rows(evaluation: Evaluation) -> tuple[list[dict[str, Any]], dict[str, Metric
 
 
 def cards(evaluation: Evaluation) -> list[dict[str, str]]:
-    """The few numbers at the top of the page."""
+    """The key figures at the top of the page."""
     wanted = (
         ("fid_sampling", "FID, samples"),
         ("fid_reconstruction", "FID, reconstructions"),

@@ -1,4 +1,4 @@
-"""The paper's figures, and where they may stand beside ours."""
+"""The paper's figures, and when they may be shown beside ours."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dcvae.evaluation.protocol import NAMED, RELEASED_CLAMP, Protocol
 from dcvae.evaluation.results import Evaluation
 
 REAL_IMAGES = 10_000
-"""The least on which a figure of the paper stands beside ours."""
+"""Fewest images for showing a figure of the paper beside ours."""
 DECIDING = (
     "name",
     "version",
@@ -20,12 +20,12 @@ DECIDING = (
     "latent",
     "score_splits",
 )
-"""Fields of the protocol that the paper's distances and scores depend on, besides the extractor."""
+"""Fields of the protocol, besides the extractor, that decide the paper's distances and scores."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One printed number, and what it was measured on as far as the paper says."""
+    """A printed number, and what it was measured on as far as the paper says."""
 
     metric: str
     value: float
@@ -35,7 +35,7 @@ class Figure:
     latent_dim: int | None = None
     method: str = "dcvae"
     reconstructed: int = REAL_IMAGES
-    """Images that are reconstructed for it, where the paper's test split has fewer."""
+    """How many images are reconstructed for it, if the paper's test split has fewer."""
 
 
 def _distances(
@@ -79,12 +79,12 @@ class Comparison:
     """What the report says about the paper."""
 
     rows: tuple[tuple[Figure, float], ...]
-    """The paper's figures with ours: same data, method, size and extractor."""
+    """The paper's figures beside ours: same data, method, size and extractor."""
     statement: str
 
 
 def compare(evaluation: Evaluation, latent_dim: int) -> Comparison:
-    """The paper's figures that this evaluation may stand beside, and a plain statement."""
+    """The paper's figures that may be shown beside this evaluation, and a statement about them."""
     name = re.sub(r"[^a-z0-9]", "", evaluation.dataset.name.lower())
     figures, shown = FIGURES.get(name, ()), evaluation.dataset.name
     if not figures:
@@ -122,7 +122,7 @@ def compare(evaluation: Evaluation, latent_dim: int) -> Comparison:
 
 
 def _why_not(figure: Figure, evaluation: Evaluation) -> str:
-    """Why a figure of the same model and data does not stand beside ours; empty: it does."""
+    """Why a figure of the same model and data is not shown beside ours; empty if it is."""
     metric, protocol = evaluation.metrics.get(figure.metric), evaluation.protocol
     of_sets = figure.metric.startswith(("fid_", "is_"))
     if of_sets and protocol.extractor != INCEPTION:
@@ -149,7 +149,7 @@ def _why_not(figure: Figure, evaluation: Evaluation) -> str:
 
 
 def _differing(figure: Figure, protocol: Protocol) -> list[str]:
-    """Fields in which an evaluation's protocol is not the one of the paper's distances."""
+    """Fields in which an evaluation's protocol differs from that of the paper's distances."""
     plain = NAMED["paper"]
     found = [name for name in DECIDING if getattr(protocol, name) != getattr(plain, name)]
     clamp = RELEASED_CLAMP if figure.resolution == AUTOGAN_RESOLUTION else None

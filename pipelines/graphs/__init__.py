@@ -1,1 +1,1 @@
-"""How steps are joined: one model from images to the registry, several side by side."""
+"""How steps are joined: one model from images to the registry, or several side by side."""

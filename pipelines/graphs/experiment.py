@@ -1,4 +1,4 @@
-"""A pipeline out of a few words: what experiments have in common is said here, once."""
+"""Makes pipelines: what all experiments have in common is defined here, once."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -16,34 +16,34 @@ _LIMITS = Dict[str, float]  # noqa: UP006
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "source": (
         str,
-        "the images: torchvision: and a published data set, an s3:// prefix, a folder, a zip file",
+        "the images: torchvision:DATASET, an s3:// prefix, a folder or a zip file",
     ),
     "storage": (str, "root for everything the run writes"),
     "name": (str, "name of the data set, and of the model in the registry"),
-    "preset": (str, "configuration to start from; it says resolution and channels too"),
+    "preset": (str, "configuration to start from; it determines resolution and channels"),
     "settings": (_SETTINGS, "changes to it, each as section.key=value"),
     "held_out": (
         float,
-        "images for testing where the source has no such split: a number or, below 1, a fraction",
+        "images for testing if the source has no test split: a number or, below 1, a fraction",
     ),
     "ranks": (int, "processes that share each training, one per GPU"),
     "protocol": (
         str,
-        "how to measure: paper or held-out, or changed as paper,samples=9000; empty: as the preset",
+        "how to measure: paper, held-out, or changed as paper,samples=9000; empty: the preset's",
     ),
     "weights": (str, "URI of Inception's weights: with them, distances are the paper's FIDs"),
     "select_by": (
         str,
-        "by what the best of the last 5 snapshots is found, such as pixel_distance",
+        "metric by which the best of the last 5 snapshots is chosen, such as pixel_distance",
     ),
-    "maximum": (_LIMITS, "largest values a champion may have, by metric"),
+    "maximum": (_LIMITS, "largest values that a champion may have, by metric"),
     "registry": (
         str,
-        "where else it is shown: kubeflow or mlflow; empty: as DCVAE_REGISTRY says",
+        "registry to show it in too: kubeflow or mlflow; empty: the one in DCVAE_REGISTRY",
     ),
-    "num_tasks": (int, "tasks that share the cutting; more than 1 for many images in a bucket"),
+    "num_tasks": (int, "tasks that make the shard set; more than 1 for many images in a bucket"),
 }
-"""What a pipeline may ask for: type and meaning. Each says which of them, and the defaults."""
+"""The possible parameters, with type and meaning. A pipeline chooses some, with defaults."""
 
 
 def one_model(
@@ -63,12 +63,12 @@ def one_model(
     """The pipeline of one model, from images to the registry.
 
     Args:
-        name: as the file is called.
-        title: what the experiment is called in Kubeflow's pages, behind "DC-VAE".
-        description: one sentence, for those pages and ``--help``.
-        num_tasks: default of the parameter of that name; None: there is none, and one task cuts.
-        small: size of the steps that cut and register.
-        large: size of the step that runs the model. The rest are parameters' defaults.
+        name: the same as the file's.
+        title: name of the experiment in Kubeflow's pages, after "DC-VAE".
+        description: one sentence, for these pages and ``--help``.
+        num_tasks: default of the parameter of this name; None: no such parameter, and one task.
+        small: size of the steps that shard and register.
+        large: size of the step that runs the model. The rest are defaults of parameters.
     """
     defaults = _common(name, preset, source, ranks, held_out)
     defaults |= {"protocol": default_protocol(preset), "select_by": SELECT_BY}
@@ -99,7 +99,7 @@ def comparison(
 
     Args:
         headline: title of the page.
-        sweep: the values are numbers, and each measure is drawn over them. The rest is as above.
+        sweep: whether the values are numbers to plot each metric over. The rest is as above.
     """
     defaults = _common(preset, preset, source, ranks, held_out)
     build = partial(
@@ -137,7 +137,7 @@ def _pipeline(
     defaults: dict[str, Any],
     outputs: type,
 ) -> Any:
-    """What KFP makes of a function with these parameters and a docstring that describes them."""
+    """The KFP pipeline of a function with these parameters and a docstring that describes them."""
 
     def graph(*given: Any) -> Any:
         return build(**dict(zip(defaults, given, strict=True)))

@@ -1,4 +1,4 @@
-"""The line every experiment runs along: shard → train → evaluate → register."""
+"""The line of steps that experiments share: shard → train → evaluate → register."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ from components.train import train
 from dcvae import environment
 
 SECRET = "dcvae-storage"
-"""Secret with the AWS_ variables of the storage; absent where the cloud gives an identity."""
+"""Secret with the AWS_ variables of the storage; absent if the cloud provides an identity."""
 SECRET_KEYS = {f"AWS_{key}": variable for key, variable in environment.S3.items()}
-"""Its keys → the steps' variables. Not AWS_ there: Kubeflow's launcher, in the same container,
-would go to our storage for its own artifacts."""
+"""The steps' variables for its keys. They are not called AWS_ because Kubeflow's launcher, in the
+same container, would then use our storage for its own artifacts."""
 COMPONENT = "dcvae-step"
-"""Label of the steps' pods, by which network policies know them."""
+"""Label of the steps' pods, by which network policies select them."""
 CLUSTER = "dcvae-cluster"
-"""ConfigMap of k8s/base that says how ranks are started."""
+"""ConfigMap of k8s/base with how to start ranks."""
 CLUSTER_KEYS = (
     environment.TRAINING_RUNTIME,
     environment.RANKS_PER_NODE,
@@ -35,17 +35,17 @@ OPTIONAL_CLUSTER_KEYS = (environment.TRAINING_QUEUE, environment.METRICS_PORT)
 GPU = "nvidia.com/gpu"
 RETRIES = 3
 RETRY_WINDOW = 2 * (RETRIES + 1) * 7 * 24 * 3600
-"""Seconds from the start of a step's first try in which it may be tried again, after which any try
-is stopped: above what all tries of a training may take by k8s/base, queues included."""
+"""Seconds after a step's first start within which it may be retried, and after which any attempt is
+stopped: more than all attempts of a training may take by k8s/base, queues included."""
 STORAGE_PATIENCE = {
     environment.STORAGE_FIRST_PATIENCE: "120",
     environment.STORAGE_PATIENCE: "1800",
 }
-"""Steps wait out an outage of the storage themselves: one that gives up ends its run."""
+"""Steps wait out storage outages themselves, since one that gives up ends its run."""
 REGISTRY_KEYS = (environment.REGISTRY, environment.REGISTRY_ADDRESS, "MLFLOW_TRACKING_URI")
-"""Of the same ConfigMap: another registry that shows the models."""
+"""Key of that ConfigMap: another registry that shows the models."""
 REGISTRY_SECRET = "dcvae-registry"
-"""Secret with what that registry asks for, where it asks."""
+"""Secret with that registry's credentials, if it needs any."""
 REGISTRY_SECRET_KEYS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
@@ -53,7 +53,7 @@ REGISTRY_SECRET_KEYS = (
 )
 
 SNAPSHOTS, SELECT_BY = 5, "frechet_sampling"
-"""How many of a run's last snapshots are compared, and by what, before the best is measured."""
+"""How many of a run's last snapshots the best is chosen from, and by which metric."""
 
 
 class Results(NamedTuple):
@@ -67,7 +67,7 @@ class Results(NamedTuple):
 
 @dataclass(frozen=True)
 class Size:
-    """What one step may use of a node. Requests equal limits: no step is evicted for another."""
+    """What a step may use of a node. Requests equal limits: no step is evicted for another."""
 
     cpu: str
     memory: str
@@ -75,11 +75,11 @@ class Size:
 
 
 CPU_STEP = Size(cpu="4", memory="8Gi")
-"""Of an experiment's steps that cut or register."""
+"""Size of an experiment's steps that shard or register."""
 FOLLOWING = Size(cpu="250m", memory="1Gi")
-"""Of the steps that start a training and follow it."""
+"""Size of steps that start a training and follow it."""
 GPU_STEP = Size(cpu="8", memory="32Gi", gpus=1)
-"""Of its steps that run the model."""
+"""Size of steps that run the model."""
 
 
 def line(
@@ -104,10 +104,10 @@ def line(
     """Add the four steps to the pipeline being defined.
 
     Parameters may be values or the pipeline's own parameters. ``small`` is the size of the steps
-    that cut and register, ``large`` of the one that runs the model; ranks have
-    the size that the training runtime gives them. ``num_tasks`` tasks share the cutting; the number
-    1, given here and not as a parameter, leaves out the loop. The gate is inside the last step: a
-    condition around a step is what pipelines get wrong most easily.
+    that shard and register, ``large`` of the one that runs the model; the training runtime sizes
+    the ranks. ``num_tasks`` tasks make the shard set; the number 1, given here and not as a
+    parameter, leaves out the loop. The gate is inside the last step, because conditions around
+    steps are easily wrong.
     """
     images = {
         "source": source,
@@ -142,7 +142,7 @@ def line(
         maximum=maximum,
         registry=registry,
         weights=weights,
-        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,  # the runs of a schedule have no name here
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,  # the ID, since runs of a schedule have no name here
     )
     prepare(registered, "Register, and judge against the champion", small)
     kubernetes.use_config_map_as_env(
@@ -174,10 +174,9 @@ def train_and_evaluate(
 ) -> tuple[Any, Any]:
     """A task that trains, with the step's inputs ``training``, and one that measures the model.
 
-    Before it trains, the first looks whether the second will be able to measure by ``protocol``,
-    and the gate to judge by ``maximum``. ``size`` is of the second, which measures the registry's
-    ``champion`` too if it has to.
-    ``label`` stands in their titles, to tell them from others of their kind.
+    Before training, the first one checks that the second will be able to measure by ``protocol``,
+    and the gate to judge by ``maximum``. ``size`` is that of the second, which also measures the
+    registry's ``champion`` if needed. ``label`` in their titles tells them from similar tasks.
     """
     how = {"protocol": protocol, "weights": weights}
     trained = train(data=data, storage=storage, **how, **training)
@@ -200,7 +199,7 @@ def train_and_evaluate(
 
 
 def cut_images(num_tasks: int, images: dict[str, Any], size: Size) -> Any:
-    """One task that cuts, or a loop of them and one that publishes what they have made."""
+    """One task that makes the shard set, or a loop of tasks and one that publishes the set."""
     title = "Cut images into shards"
     made = {}
     if not isinstance(num_tasks, int) or num_tasks > 1:  # a parameter cannot be compared
@@ -209,7 +208,7 @@ def cut_images(num_tasks: int, images: dict[str, Any], size: Size) -> Any:
         with dsl.ParallelFor(counted.output) as part:
             piece = shard_part(part=part, parts=num_tasks, **images)
             prepare(piece, "Cut a part of the images", size)
-        # Not .after(): a step cannot follow one inside a loop but by its collected results.
+        # Not .after(): a step can only follow those inside a loop by their collected results.
         made, title = {"made": dsl.Collected(piece.output)}, "Publish the shards"
     cut = shard(**images, **made)
     prepare(cut, title, size)
@@ -217,10 +216,10 @@ def cut_images(num_tasks: int, images: dict[str, Any], size: Size) -> Any:
 
 
 def prepare(task: Any, title: str, size: Size) -> None:
-    """What each step needs on a cluster: size, storage, room to work, another try."""
+    """What each step needs on a cluster: size, storage, scratch space, retries."""
     task.set_display_name(title)
-    # Not by KFP's setters: each walks the whole call stack for the case of an error, and defining
-    # the pipelines would take a minute where many modules are loaded.
+    # Not by KFP's setters: each inspects the whole call stack in case of an error, so defining the
+    # pipelines would take a minute if many modules are loaded.
     task.container_spec.resources = structures.ResourceSpec(
         cpu_request=size.cpu,
         cpu_limit=size.cpu,
@@ -232,11 +231,11 @@ def prepare(task: Any, title: str, size: Size) -> None:
     if size.gpus:  # clouds taint such nodes
         kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
     # Each step looks for its finished result itself, by content. Kubeflow's cache compares only
-    # parameters: it would overlook new images, and trust results that were deleted since.
+    # parameters: it would miss new images, and trust results that have been deleted.
     task.set_caching_options(False)
-    # For a pod that is lost with its node, or evicted: Kubeflow tries nothing again that has ended
-    # with an exit code of its own, so what may pass is waited for inside the step. Each try goes on
-    # where the last one was stopped. Without a window Kubeflow's would be an hour.
+    # For pods that are evicted or lost with their node. Kubeflow never retries a step that has
+    # exited by itself, so steps wait out passing faults inside. Each attempt goes on where the last
+    # one was stopped. The default window would be an hour.
     task.set_retry(
         num_retries=RETRIES,
         backoff_duration="60s",
@@ -244,7 +243,7 @@ def prepare(task: Any, title: str, size: Size) -> None:
         backoff_max_duration=f"{RETRY_WINDOW}s",
     )
     # Kubeflow itself drops all capabilities and sets seccomp; with this, a step may run in a
-    # namespace that enforces Pod Security "restricted". Which user, the image says, or OpenShift.
+    # namespace that enforces Pod Security "restricted". The image or OpenShift sets the user.
     kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.use_secret_as_env(task, SECRET, SECRET_KEYS, optional=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp", size_limit="20Gi")
@@ -252,7 +251,7 @@ def prepare(task: Any, title: str, size: Size) -> None:
         task, volume_name="shm", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
     )
     kubernetes.add_pod_label(task, "app.kubernetes.io/component", COMPONENT)
-    # How it went, for Prometheus: where to tell it is the cluster's to say, if it is wanted.
+    # The outcome, for Prometheus: the cluster's configuration names the Pushgateway, if any.
     name = Pipeline.get_default_pipeline().name
     task.container_spec.env = {
         environment.STEP: title,

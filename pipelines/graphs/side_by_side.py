@@ -1,4 +1,4 @@
-"""Several models trained and evaluated side by side on one shard set, and compared on one page."""
+"""Trains and evaluates several models on one shard set, and compares them on one page."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pipelines.graphs.line import (
 )
 
 AT_ONCE = 2
-"""Trainings that a cluster runs at the same time; one machine runs one after the other."""
+"""How many trainings a cluster runs at once; a single machine runs them one by one."""
 
 
 class Compared(NamedTuple):
@@ -26,7 +26,7 @@ class Compared(NamedTuple):
 
 
 def small_digits(images: int) -> dict[str, object]:
-    """Parameters of a comparison's small form: digits, ``images`` of them shown to each model."""
+    """Parameters of a comparison's small form: each model is shown ``images`` digits."""
     part = images // 12
     phases = [
         {"resolution": 4, "images": part, "batch_size": 32},
@@ -61,15 +61,15 @@ def side_by_side(
     large: Size = GPU_STEP,
     weights: str = "",
 ) -> Compared:
-    """Add to the pipeline being defined: cut the images, train and evaluate each model, compare.
+    """Add to the pipeline being defined: shard, train and evaluate each model, compare.
 
     Args:
-        comparison: name of the comparison's place.
+        comparison: name of the comparison's folder.
         title: headline of its page.
         varied: the setting in which the models differ; the page labels them by its values.
-        values: those values, one model for each, in the order of the table.
-        sweep: they are numbers, and each measure is drawn over them.
-        settings: changes to all configurations. The rest is as of the line.
+        values: these values, one model for each, in the order of the table.
+        sweep: whether they are numbers to plot each metric over.
+        settings: changes to all configurations. The rest is as for :func:`line`.
     """
     images = {
         "source": source,
@@ -82,7 +82,7 @@ def side_by_side(
     cut = cut_images(1, images, small)
     trainings: list[Any] = []
     evaluations: list[Any] = []
-    # Not a loop of Kubeflow's: its local runner would train two at once and mixes up their inputs.
+    # Not a loop of Kubeflow: its local runner would train two at once and mix up their inputs.
     for value in values:
         trained, measured = train_and_evaluate(
             data=cut.outputs["Output"],

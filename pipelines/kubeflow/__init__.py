@@ -1,1 +1,1 @@
-"""Pipelines on a Kubeflow: compiled, uploaded, submitted, scheduled, as manifests."""
+"""Pipelines on Kubeflow: compile, upload, submit, schedule, or write as manifests."""

@@ -1,4 +1,4 @@
-"""A Kubeflow Pipelines server: runs are submitted to it, schedules and pipelines kept there."""
+"""A Kubeflow Pipelines server, which runs and keeps pipelines and schedules."""
 
 import json
 import os
@@ -23,10 +23,10 @@ class Kubeflow:
     Args:
         host: address of the API or of the UI in front of it. Default: the environment's
             KF_PIPELINES_ENDPOINT, the cluster this runs in, or kubectl's current context.
-        namespace: the user's, where Kubeflow has many.
+        namespace: the user's, if Kubeflow is multi-user.
 
-    Where Kubeflow asks who comes, a token is read anew for each request: from the file that the
-    environment's KF_PIPELINES_SA_TOKEN_PATH names, or where Kubeflow puts a pod's.
+    If Kubeflow requires authentication, a token is read for each request from the file that the
+    environment's KF_PIPELINES_SA_TOKEN_PATH names, or from where Kubeflow puts a pod's token.
 
     Raises:
         UserError: nothing answers there, or not Kubeflow Pipelines; or the token's file is missing.
@@ -41,24 +41,24 @@ class Kubeflow:
         self.host = (host or "").rstrip("/")
         self.namespace = namespace
         with warnings.catch_warnings(), asked(host or "kubectl's current context"):
-            warnings.simplefilter("ignore")  # that it cannot talk to Kubeflow Pipelines 1
+            warnings.simplefilter("ignore")  # about Kubeflow Pipelines 1
             self.client = kfp.Client(
                 host=host, namespace=namespace or "kubeflow", credentials=_credentials()
             )
 
     @property
     def address(self) -> str:
-        """Where people look at it."""
+        """The address of its web pages."""
         return f"{self.host}/#" if self.host else "/pipeline/#"
 
     def experiment(self, name: str) -> str:
-        """The id of the experiment ``name``, which is made if there is none."""
+        """The ID of the experiment ``name``, which is created if it does not exist."""
         with asked(self.host):
             return str(self.client.create_experiment(name, namespace=self.namespace).experiment_id)
 
 
 def every(field: str, request: Callable[..., Any]) -> Iterator[Any]:
-    """All items of a list that comes in pages."""
+    """All items of a paged list."""
     token = ""
     while True:
         page = request(page_token=token, page_size=_PAGE)
@@ -69,14 +69,14 @@ def every(field: str, request: Callable[..., Any]) -> Iterator[Any]:
 
 
 def named(name: str, key: str = "display_name") -> str:
-    """A filter for KFP's lists: what is displayed as ``name``, or has it as another ``key``."""
+    """A filter for KFP's lists: items whose ``key`` is ``name``."""
     predicate = {"operation": "EQUALS", "key": key, "stringValue": name}
     return json.dumps({"predicates": [predicate]})
 
 
 @contextmanager
 def asked(host: str) -> Iterator[None]:
-    """Around requests: keeps the client's own prints back, and says what went wrong.
+    """Wraps requests: suppresses the client's own output, and says what went wrong.
 
     Raises:
         UserError: the server refused, or could not be reached.
@@ -91,7 +91,7 @@ def asked(host: str) -> Iterator[None]:
         raise UserError(f"Kubeflow Pipelines refused: {_reason(error)}") from None
     except (HTTPError, TimeoutError) as error:
         raise UserError(f"Kubeflow Pipelines at {host} cannot be reached: {error}") from None
-    except ValueError as error:  # what the client itself refuses
+    except ValueError as error:  # refused by the client itself
         raise UserError(f"Kubeflow Pipelines: {error}") from None
 
 
@@ -120,7 +120,7 @@ def _credentials() -> Any:
 
 
 def _check(host: str) -> None:
-    """Fail in seconds where the client would try for half a minute."""
+    """Fail within seconds, where the client would try for half a minute."""
     if not host.startswith(("http://", "https://")):
         raise UserError(f"the host {host} must begin with http:// or https://")
     url = f"{host.rstrip('/')}/apis/v2beta1/healthz"

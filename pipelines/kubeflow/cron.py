@@ -1,7 +1,7 @@
-"""Times of a schedule: the usual five fields of cron, as the six that Kubeflow Pipelines reads.
+"""Times of a schedule: converts cron's usual five fields to the six of Kubeflow Pipelines.
 
-Kubeflow's come with seconds first; five fields are taken there without a word and mean something
-else. Its days of the week end at 6, where cron also has 7 for Sunday.
+Kubeflow's start with seconds; it accepts five fields silently but gives them another meaning. Its
+days of the week end at 6, while cron also has 7 for Sunday.
 """
 
 import re
@@ -46,7 +46,7 @@ class _Field:
             first = self.low if match["all"] else self._number(match["first"])
             last = self.high if match["all"] else self._number(match["last"] or match["first"])
             if last == 0 < first and self.high == 7:
-                last = 7  # FRI-SUN: a week may end with its first day
+                last = 7  # FRI-SUN: a week may end on its first day
             step = int(match["step"] or 1)
             if last < first or step < 1:
                 raise UserError(f"the schedule's {self.name} {item!r} contains nothing")
@@ -74,10 +74,10 @@ _WEEKDAY = _Field("day of the week", 0, 7, tuple(_DAYS))
 def with_seconds(cron: str) -> str:
     """``cron``'s five fields (minute, hour, day, month, day of the week) in Kubeflow's six.
 
-    A name of a usual time, such as @daily, stands for its five fields.
+    Names of common times, such as @daily, stand for their five fields.
 
     Raises:
-        UserError: they are not five, cannot be read, or name a day that no month has.
+        UserError: there are not five, they cannot be read, or they name a day that no month has.
     """
     fields = _NICKNAMES.get(cron.strip().lower(), cron).split()
     if len(fields) != 5:

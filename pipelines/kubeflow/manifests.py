@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
 def write(folder: Path, image: str | None = None) -> list[Path]:
     """Write one file for each pipeline, and the kustomization that names them, last.
 
-    A version cannot be changed once it is in a cluster, so its name has a hash of its content:
-    equal content is applied without effect, new content becomes a new version beside the old.
+    A version cannot be changed once it is in a cluster, so its name contains a hash of its content:
+    applying equal content has no effect, and new content becomes a new version beside the old one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -67,7 +67,7 @@ def _write_one(package: Package, file: Path) -> None:
         pipeline_version_display_name=package.version,
         include_pipeline_manifest=True,
     )
-    package.pipeline.description = package.description  # as the manifests say it
+    package.pipeline.description = package.description  # the one that explains the parameters
     Compiler().compile(
         package.pipeline,
         str(file),

@@ -14,7 +14,7 @@ import pipelines
 
 @dataclass(frozen=True)
 class Package:
-    """One pipeline as it is compiled now."""
+    """A pipeline as currently compiled."""
 
     name: str
     title: str
@@ -25,7 +25,7 @@ class Package:
 
     @property
     def version(self) -> str:
-        """A name that is another one whenever the content is: versions never change."""
+        """A name that changes with the content, because versions never change."""
         return f"{self.name}-{hashlib.sha256(self.content.encode()).hexdigest()[:10]}"
 
 
@@ -51,7 +51,7 @@ def compiled(pipeline: Any) -> Package:
 
 
 def _explained(pipeline: Any) -> str:
-    """What the pipeline does and its parameters mean: Kubeflow's form shows their names alone."""
+    """What the pipeline does and its parameters mean; Kubeflow's form shows only their names."""
     parameters = pipeline.pipeline_spec.root.input_definitions.parameters
     lines = [f"- {name}: {' '.join(parameters[name].description.split())}" for name in parameters]
     summary = (pipeline.description or "").partition("\n\n")[0]

@@ -15,13 +15,13 @@ from pipelines.kubeflow.package import Package, compiled
 
 _ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 _PATIENCE = 300.0
-"""Seconds for which a server that does not answer is asked again about a run."""
+"""Seconds for which a server that does not answer is asked about a run."""
 
 
 def submit(
     server: Kubeflow, pipeline: Any, values: dict[str, object], experiment: str, name: str | None
 ) -> str:
-    """Start a run and return its id; its address is printed."""
+    """Start a run, print its address, and return its ID."""
     name = name or f"{pipeline.name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     with tempfile.TemporaryDirectory() as folder:
         file = _written(compiled(pipeline), folder)
@@ -34,7 +34,7 @@ def submit(
 
 
 def wait(server: Kubeflow, run: str, pipeline: Any, poll: float = 10.0) -> int:
-    """Follow a run of ``pipeline`` to its end, telling each step; 0 if it succeeded, else 1.
+    """Follow a run of ``pipeline`` to its end, printing each step; 0 if it succeeded, else 1.
 
     Interrupting this does not stop the run.
     """
@@ -67,11 +67,11 @@ def schedule(
     experiment: str,
     name: str | None,
 ) -> None:
-    """Have the pipeline run whenever ``cron`` says; one schedule of a name is kept.
+    """Have the pipeline run at the times of ``cron``; there is one schedule of a name.
 
-    The same again changes nothing; anything else replaces it, the old one going last, so that
-    there is no moment without a schedule. A run that is due while one is still at work waits for
-    it, and of runs that were missed only the latest is made up for.
+    An equal schedule changes nothing. A different one replaces the old one, which is deleted last,
+    so that there is always a schedule. A run that is due while another is still running waits for
+    it, and of missed runs only the latest is made up.
 
     Raises:
         UserError: ``cron`` cannot be read, or the server refused.
@@ -116,7 +116,7 @@ def _present(server: Kubeflow, experiment: str, name: str) -> list[Any]:
             experiment_id=experiment, filter=named(name), **options
         )
 
-    # The server's filter does not tell upper from lower case.
+    # The server's filter ignores case.
     found = [each for each in every("recurring_runs", page) if each.display_name == name]
     return sorted(found, key=lambda each: (str(each.created_at), str(each.recurring_run_id)))
 
@@ -128,7 +128,7 @@ def _written(package: Package, folder: str) -> Path:
 
 
 def _titles(pipeline: Any) -> dict[str, str]:
-    """What a run may call each step of the pipeline → its title for people."""
+    """The titles of the steps, by the names that a run gives them."""
     spec = pipeline.pipeline_spec
     steps = [
         (name, task.task_info.name)
@@ -142,8 +142,8 @@ def _titles(pipeline: Any) -> dict[str, str]:
 def _tell_steps(run: Any, titles: dict[str, str], told: dict[str, str]) -> None:
     """Print each step whose state has changed; Kubeflow's own nodes are not steps.
 
-    A step that may be tried again is a node with one for each try below it: "train" with
-    "train(0)". The first says no more than the step itself; a later one is news.
+    A step that may be retried is a node with one node below it for each attempt: "train" with
+    "train(0)". The first says no more than the step itself; later ones are news.
     """
     details = run.run_details.task_details if run.run_details else None
     for task in details or []:
@@ -153,7 +153,7 @@ def _tell_steps(run: Any, titles: dict[str, str], told: dict[str, str]) -> None:
         title, state = titles.get(name), str(task.state)
         if title is None or number == "0" or state == "None":
             continue
-        if told.get(task.task_id) != state:  # by id: the parts of a loop have one title
+        if told.get(task.task_id) != state:  # by ID: the parts of a loop share a title
             told[task.task_id] = state
             attempt = f", try {int(number) + 1}" if number else ""
             print(f"{datetime.now():%H:%M:%S}  {title}{attempt}: {state.lower()}", flush=True)

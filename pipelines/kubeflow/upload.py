@@ -1,7 +1,7 @@
-"""All pipelines into a Kubeflow Pipelines that keeps them in its database.
+"""Uploads all pipelines to a Kubeflow Pipelines that keeps them in its database.
 
-``python -m pipelines.kubeflow.upload --host URL``; what is there already is left as it is. The Job
-of k8s/components/pipelines runs this in the cluster.
+``python -m pipelines.kubeflow.upload --host URL``; what is already there is left alone. The Job in
+k8s/components/pipelines runs this in the cluster.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m pipelines.kubeflow.upload", description=__doc__
     )
     parser.add_argument("--host", help="Kubeflow Pipelines (KF_PIPELINES_ENDPOINT, or kubectl's)")
-    parser.add_argument("--namespace", help="where Kubeflow has one for each user")
+    parser.add_argument("--namespace", help="yours, if Kubeflow is multi-user")
     parser.add_argument("--image", help="image of the steps, pinned by version or digest")
     options = parser.parse_args(arguments)
     try:
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def upload(server: Kubeflow, package: Package) -> bool:
-    """Whether the pipeline's present version was not there, and now is."""
+    """Upload the pipeline's current version; False if it was there already."""
     with asked(server.host):
         pipeline = _pipeline(server, package)
 
@@ -60,7 +60,7 @@ def upload(server: Kubeflow, package: Package) -> bool:
 
 
 def _pipeline(server: Kubeflow, package: Package) -> str:
-    """The id of the pipeline, which is made, still without a version, if there is none."""
+    """The ID of the pipeline, which is created, without a version, if it does not exist."""
     import kfp_server_api
 
     api = kfp_server_api.PipelineServiceApi(server.client.pipelines.api_client)

@@ -1,14 +1,14 @@
-"""Other registries in which people look: each shows the versions that ours holds.
+"""Other registries, which people look at: each shows the versions that ours holds.
 
 ==============  ==================================================================
 ``s3``          none: the registry in the bucket alone
 ``kubeflow``    Kubeflow Model Registry, at ``DCVAE_REGISTRY_ADDRESS``
-``mlflow``      MLflow, where ``MLFLOW_TRACKING_URI`` says
+``mlflow``      MLflow, at ``MLFLOW_TRACKING_URI``
 ==============  ==================================================================
 
-Content, numbers, the gate and its decisions stay in the bucket. A catalogue is told afterwards, so
-it can be behind for a moment, or for as long as it cannot be reached; the next time it is told all
-that it lacks.
+Content, numbers, the gate and its decisions stay in the bucket. A catalogue is updated afterwards,
+so it may be behind for a moment, or as long as it cannot be reached; the next update adds
+everything that it lacks.
 """
 
 import os
@@ -23,16 +23,16 @@ __all__ = ["CHAMPION", "KINDS", "Catalogue", "check_kind", "open_catalogue"]
 
 
 def check_kind(kind: str) -> str:
-    """Return ``kind``. Raises UserError when there is no such registry."""
+    """Return ``kind``. Raises UserError if there is no such registry."""
     if kind not in KINDS:
         raise UserError(f"there is no registry {kind!r}; use one of: {', '.join(KINDS)}")
     return kind
 
 
 def open_catalogue(kind: str | None = None) -> Catalogue | None:
-    """The catalogue of this kind, by default of the one that ``DCVAE_REGISTRY`` names; s3: none.
+    """The catalogue of this kind, by default of the kind in ``DCVAE_REGISTRY``; None for s3.
 
-    Nothing is asked of it yet, see :meth:`Catalogue.check`.
+    It is not contacted yet, see :meth:`Catalogue.check`.
 
     Raises:
         UserError: there is no such kind, its client is not installed or has no address.

@@ -1,4 +1,4 @@
-"""What is asked of a catalogue, and what it is told of a version."""
+"""The interface of a catalogue, and what it shows of a version."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True)
 class Entry:
-    """One version, as a catalogue shows it."""
+    """A version, as a catalogue shows it."""
 
     version: Version
     uri: str
@@ -28,12 +28,12 @@ class Entry:
         return self.version.version
 
     def metrics(self) -> dict[str, float]:
-        """Metric name → value, without those that are not finite."""
+        """Values by metric name, without those that are not finite."""
         values = self.version.evaluation.values()
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def lineage(self) -> dict[str, str]:
-        """Where the version comes from, as flat text: what people filter and compare by."""
+        """Where the version comes from, as flat text by which people filter and compare."""
         version, evaluation = self.version, self.version.evaluation
         return {
             "digest": version.digest,
@@ -60,39 +60,39 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class Catalogue(ABC):
-    """Another registry that shows models of ours.
+    """Another registry that shows our models.
 
-    ``place`` is the URI of the model in the bucket; a catalogue keeps it beside the name, and
-    refuses to mix two models that only share a name. All methods raise :class:`UserError` when the
+    ``place`` is the URI of the model in the bucket; a catalogue stores it with the name, and
+    refuses to mix two models that only share a name. All methods raise :class:`UserError` if the
     other registry cannot be reached or refuses.
     """
 
     title: str
-    """What it is called in sentences."""
+    """Its name in messages."""
     address: str
 
     @abstractmethod
     def check(self, place: str, name: str) -> None:
-        """Refuse, before anything is written, what it could not show."""
+        """Refuse what it could not show, before anything is written."""
 
     @abstractmethod
     def numbers(self, place: str, name: str) -> set[int]:
-        """Versions that it shows whole."""
+        """The versions that it shows completely."""
 
     @abstractmethod
     def add(self, place: str, name: str, entry: Entry) -> None:
-        """Show a version; what an earlier, interrupted call left behind is completed."""
+        """Show a version; what an earlier, interrupted call has left is completed."""
 
     @abstractmethod
     def lead(self, place: str, name: str, number: int) -> None:
-        """Move the alias ``champion`` to a version that it shows."""
+        """Move the alias ``champion`` to a version that it already shows."""
 
     @abstractmethod
     def find(self, place: str, name: str, alias: str) -> int | None:
-        """The number of the version that has this alias there."""
+        """The number of the version with this alias."""
 
     def foreign(self, name: str, found: str | None) -> UserError:
-        """What to say where the name is taken by another model."""
+        """The error if the name is taken by another model."""
         whose = f"lies in {found}" if found else "was not put there by dcvae"
         return UserError(
             f"{self.title} at {self.address} already has a model {name}, which {whose}; choose "

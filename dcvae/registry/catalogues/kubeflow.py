@@ -1,7 +1,7 @@
-"""Kubeflow Model Registry as a catalogue: a version there has the number that it has here.
+"""Kubeflow Model Registry as a catalogue; versions have the same numbers there as here.
 
-The server has no aliases: the version that leads is a property ``champion`` of the registered
-model, changed by one request. Any other property that is a number serves as an alias too.
+The server has no aliases: the leading version is the property ``champion`` of the registered model,
+which one request changes. Any other property that is a number serves as an alias too.
 """
 
 import asyncio
@@ -123,7 +123,7 @@ class KubeflowCatalogue(Catalogue):
         return int(value) if value.isdecimal() and alias != PLACE else None
 
     def _model(self, place: str, name: str) -> Any:
-        """The registered model, or None; refused if it is somebody else's."""
+        """The registered model, or None; refused if it is not ours."""
         model = self._ask(self.api.get_registered_model_by_params(name))
         if model is None:
             return None
@@ -148,7 +148,7 @@ class KubeflowCatalogue(Catalogue):
                 return found
 
     def _made(self, make: Any, look: Any) -> Any:
-        """What ``make`` makes, or what ``look`` finds if somebody else has made it meanwhile."""
+        """What ``make`` makes, or what ``look`` finds if it was made by another meanwhile."""
         try:
             return self._ask(make())
         except UserError:

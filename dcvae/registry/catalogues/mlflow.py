@@ -1,7 +1,7 @@
 """MLflow as a catalogue: a version is a model version with a run that carries its metrics.
 
-The run lies in the experiment ``dcvae/<name>``, so that MLflow compares versions as it compares
-runs. MLflow numbers versions itself: ours is in the tag ``dcvae.version``.
+The run is in the experiment ``dcvae/<name>``, so that MLflow can compare versions like runs. MLflow
+numbers versions itself; our number is in the tag ``dcvae.version``.
 """
 
 import os
@@ -15,9 +15,9 @@ from dcvae.registry.catalogues.base import CHAMPION, Catalogue, Entry
 ADDRESSES = ("MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_URI")
 PLACE, NUMBER = "dcvae.place", "dcvae.version"
 CARD_LENGTH = 5000
-"""Characters of a description that MLflow's database has room for."""
+"""Longest description that MLflow's database has room for, in characters."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow's stores say to an alias that nobody has."""
+"""Error codes of MLflow's stores for an alias that does not exist."""
 
 
 class MlflowCatalogue(Catalogue):
@@ -33,7 +33,7 @@ class MlflowCatalogue(Catalogue):
                 "http://mlflow.example.org:5000"
             )
         self.address = found
-        # Neither should a step that only reports tell others that it ran, nor wait for minutes.
+        # A step that only reports should neither send usage statistics nor wait for minutes.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         try:
@@ -71,7 +71,7 @@ class MlflowCatalogue(Catalogue):
         self._keep_one(name, entry.number)
 
     def _keep_one(self, name: str, number: int) -> None:
-        """Remove what two at once have shown twice: the earliest stays."""
+        """Keep only the earliest of the versions that two registrations at once have created."""
         from mlflow.exceptions import MlflowException
 
         with self._asked():
@@ -79,7 +79,7 @@ class MlflowCatalogue(Catalogue):
                 try:
                     self.client.delete_model_version(name, twice.version)
                 except MlflowException as error:
-                    if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # the other was faster
+                    if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # the other one was faster
                         raise
 
     def lead(self, place: str, name: str, number: int) -> None:
@@ -107,7 +107,7 @@ class MlflowCatalogue(Catalogue):
         return int(number)
 
     def _model(self, place: str, name: str) -> Any:
-        """The registered model, or None; refused if it is somebody else's."""
+        """The registered model, or None; refused if it is not ours."""
         from mlflow.exceptions import MlflowException
 
         with self._asked():
@@ -129,11 +129,11 @@ class MlflowCatalogue(Catalogue):
                 name, tags={PLACE: place}, description=f"DC-VAE models in {place}"
             )
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by one who came at the same time
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by another one at the same time
                 raise
 
     def _all(self, name: str, number: int | None = None) -> list[Any]:
-        """MLflow's versions that are ours, the earliest first; those of one number."""
+        """MLflow's versions that are ours, earliest first; only those of ``number``, if given."""
         found: list[Any] = []
         page = self.client.search_model_versions(f"name='{name}'")
         while page:
@@ -146,12 +146,12 @@ class MlflowCatalogue(Catalogue):
         return sorted(found, key=lambda each: int(each.version))
 
     def _shown(self, name: str) -> dict[int, str]:
-        """Our number → MLflow's, of the earliest where there are several."""
+        """MLflow's number for each of ours; of the earliest if there are several."""
         with self._asked():
             return {int(each.tags[NUMBER]): each.version for each in reversed(self._all(name))}
 
     def _run(self, name: str, entry: Entry) -> str:
-        """The run with the version's metrics; made unless it is there."""
+        """The run with the version's metrics, which is created if it does not exist."""
         from mlflow.entities import Metric, Param, RunTag
 
         experiment = self._experiment(f"dcvae/{name}")
@@ -195,7 +195,7 @@ class MlflowCatalogue(Catalogue):
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
-        """Around requests: what goes wrong becomes one sentence."""
+        """Wraps requests; turns errors into UserErrors."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -209,7 +209,7 @@ class MlflowCatalogue(Catalogue):
 
 
 def _shortened(entry: Entry) -> str:
-    """The card as a description, which ends with where the whole of it is."""
+    """The card as a description; one that is too long ends with the URI of the whole card."""
     if len(entry.card) <= CARD_LENGTH:
         return entry.card
     rest = f"\n\n… the whole card: {entry.uri}/model_card.md"
