@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """A committed checkpoint, read and verified."""
 
+    uri: str
     state: dict[str, Any]
     """JSON: ``images`` and what else the loop has saved."""
     networks: dict[str, Tensor]
@@ -78,8 +79,30 @@ def save_checkpoint(
     return sum(map(len, files.values()))
 
 
+def restore_networks(checkpoint: Checkpoint, networks: Networks) -> None:
+    """Load the checkpoint's tensors into ``networks``, before engines are built on them.
+
+    Earlier versions saved D, or its momentum copy, for methods that do not use it: these are
+    left out.
+
+    Raises:
+        UserError: its tensors are not those of ``networks``, by name or shape; nothing is changed.
+    """
+    expected = networks.state_dict()
+    unused = {name for name in ("dual_encoder", "key_encoder") if getattr(networks, name) is None}
+    held = {n: t for n, t in checkpoint.networks.items() if n.partition(".")[0] not in unused}
+    differing = {n for n in expected.keys() & held.keys() if expected[n].shape != held[n].shape}
+    for name in sorted((expected.keys() ^ held.keys()) | differing)[:1]:
+        raise UserError(
+            f"{checkpoint.uri} holds other networks than this version of dcvae builds (the first "
+            f"difference is at {name}); go on with the version that the run began with, or begin "
+            "again in another folder"
+        )
+    networks.load_state_dict(held)
+
+
 def restore(checkpoint: Checkpoint, engines: dict[str, Engine]) -> None:
-    """Restore the engines' moments; weights are loaded before the engines are built on them."""
+    """Restore the engines' moments."""
     for engine_name, engine in engines.items():
         prefix = f"{engine_name}/"
         restore_moments(
@@ -126,6 +149,7 @@ def _read(place: Storage) -> Checkpoint:
             raise UserError(f"{place.uri}/{name} is damaged: its sha256 is not the one committed")
         files[name] = data
     return Checkpoint(
+        place.uri,
         json.loads(files["state.json"]),
         load(files["networks.safetensors"]),
         load(files["optimizers.safetensors"]),

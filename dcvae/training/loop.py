@@ -98,7 +98,7 @@ class Training:
         self.networks = Networks(config).to(self.device)
         if saved is not None:
             self.images, self.seconds = saved.state["images"], saved.state["seconds"]
-            self.networks.load_state_dict(saved.networks)
+            checkpoint.restore_networks(saved, self.networks)
             self.networks.autoencoder.resolution = saved.state["resolution"]
             self.folder.resume_metrics(self.images)
         ranks.equalize(self.networks)

@@ -25,7 +25,7 @@ def train_and_save(settings: list[str], folder: str, first: int, last: int) -> d
     networks = Networks(chosen)
     saved = checkpoint.latest_checkpoint(open_storage(folder))
     if saved:
-        networks.load_state_dict(saved.networks)
+        checkpoint.restore_networks(saved, networks)
         before = stage_at(chosen.training.phases, saved.state["images"] - 16)
         networks.autoencoder.resolution = before.phase.resolution
     engines = build(networks.trained, chosen.training)
@@ -91,6 +91,45 @@ def flip_a_bit(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
+
+
+def of_method(method: str) -> Networks:
+    return Networks(tasks.config([f"objective.method={method}"]))
+
+
+def as_saved(networks: Networks) -> checkpoint.Checkpoint:
+    state = {name: tensor.clone() for name, tensor in networks.state_dict().items()}
+    return checkpoint.Checkpoint("s3://runs/1/checkpoints/000000000016", {}, state, {})
+
+
+@pytest.mark.parametrize("method", ["vae", "vae_gan"])
+def test_networks_that_a_method_had_no_use_for_are_left_out(method: str) -> None:
+    """As earlier releases saved them: D for all methods, and its momentum copy."""
+    saved = as_saved(of_method("dcvae"))
+    for name in [name for name in saved.networks if name.startswith("queues.")]:
+        del saved.networks[name]
+    for tensor in saved.networks.values():
+        tensor.fill_(0.25)
+    networks = of_method(method)
+    checkpoint.restore_networks(saved, networks)
+    assert all((tensor == 0.25).all() for tensor in networks.state_dict().values())
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "another shape"])
+def test_other_networks_are_refused_and_none_is_changed(change: str) -> None:
+    networks = of_method("dcvae")
+    saved = as_saved(networks)
+    name = "autoencoder.encoder.moments.weight"
+    weight = saved.networks.pop(name)
+    if change == "unknown":
+        saved.networks.update({name: weight, "autoencoder.encoder.moments.size": weight})
+        name = "autoencoder.encoder.moments.size"
+    if change == "another shape":
+        saved.networks[name] = weight[:1]
+    before = as_saved(networks).networks
+    with pytest.raises(UserError, match=f"000000000016 holds other .* at {name}.; go on with"):
+        checkpoint.restore_networks(saved, networks)
+    assert all(torch.equal(tensor, before[n]) for n, tensor in networks.state_dict().items())
 
 
 def test_the_last_ones_and_those_to_keep_are_kept(pool: Pool, tmp_path: Path) -> None:
