@@ -83,6 +83,26 @@ def test_what_is_computed_in_which_precision(backbone: list[str], method: str) -
         torch.testing.assert_close(step.terms[name][0], value, rtol=0.05, atol=near, msg=name)
 
 
+@pytest.mark.parametrize("backbone", BACKBONES, ids=["progan", "autogan"])
+def test_gradients_are_computed_outside_autocast(backbone: list[str]) -> None:
+    """PyTorch advises it; operations of a backward pass take the types of the forward one."""
+    config = tasks.config([*backbone, BFLOAT16])
+    networks = Networks(config)
+    resolution = config.training.phases[-1].resolution
+    networks.grow_to(resolution, 1.0)
+    step = TrainingStep(config, networks, plain_engines(networks))
+    enabled: dict[str, set[bool]] = {}
+    for name, network in networks.trained.items():
+        found = enabled.setdefault(name, set())
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.register_hook(
+                    lambda gradient, found=found: found.add(torch.is_autocast_enabled("cpu"))
+                )
+    step([tasks.micro_batches(config, resolution, 0)], 0)
+    assert enabled == {"autoencoder": {False}, "dual_encoder": {False}}
+
+
 def test_similarities_are_not_rounded() -> None:
     generator = torch.Generator().manual_seed(0)
     queries, keys, negatives = (
