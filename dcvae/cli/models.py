@@ -105,7 +105,7 @@ def export(
     if dtype not in kinds:
         raise UserError(f"--dtype {dtype} is not possible; use one of: {', '.join(kinds)}")
     place = open_storage(out)
-    about = write(dcvae.load(model, device, kinds[dtype]), place)
+    about = write(dcvae.load(model, device, kinds[dtype]).network, place)
     if as_json:
         say_json(about)
         return

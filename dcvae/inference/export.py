@@ -15,16 +15,14 @@ import copy
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dcvae.models import DCVAE
 from dcvae.storage import Storage, to_json
 from dcvae.version import __version__
-
-if TYPE_CHECKING:
-    from dcvae.inference.model import Model
 
 FORMAT_VERSION = 1
 ENCODER, DECODER, ABOUT, README = "encoder.pt2", "decoder.pt2", "export.json", "README.md"
@@ -46,12 +44,13 @@ class _Decoder(_Encoder):
         return images.clamp(-1, 1)
 
 
-def export(model: "Model", place: Storage) -> dict[str, Any]:
-    """Write ``model`` as programs with its device and dtype; return the content of export.json."""
-    network = copy.deepcopy(model.network).eval().requires_grad_(False)
-    at, side = (network.resolution, network.fade), model.resolution
-    images = torch.zeros(2, model.channels, side, side, device=model.device, dtype=model.dtype)
-    latents = torch.zeros(2, model.latent_dim, device=model.device, dtype=model.dtype)
+def export(network: DCVAE, place: Storage) -> dict[str, Any]:
+    """Write ``network`` as programs with its device and dtype; return what export.json holds."""
+    network = copy.deepcopy(network).eval().requires_grad_(False)
+    at, side, config = (network.resolution, network.fade), network.resolution, network.config
+    weight = next(network.parameters())
+    images = weight.new_zeros(2, config.model.channels, side, side)
+    latents = weight.new_zeros(2, config.model.latent_dim)
     programs = {
         ENCODER: _program(_Encoder(network.encoder, *at), images),
         DECODER: _program(_Decoder(network.decoder, *at), latents),
@@ -60,12 +59,12 @@ def export(model: "Model", place: Storage) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "dcvae_version": __version__,
         "torch_version": torch.__version__,
-        "preset": model.config.preset,
+        "preset": config.preset,
         "resolution": side,
-        "channels": model.channels,
-        "latent_dim": model.latent_dim,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(model.device),
+        "channels": config.model.channels,
+        "latent_dim": config.model.latent_dim,
+        "dtype": str(weight.dtype).removeprefix("torch."),
+        "device": str(weight.device),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in programs.items()},
     }
     for name, data in programs.items():

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from dcvae.config import Config
 from dcvae.errors import UserError
+from dcvae.inference.export import export
 from dcvae.inference.images import Images, as_batch
 from dcvae.models import DCVAE
-from dcvae.storage import Storage
+from dcvae.storage import Storage, open_storage
 
 
 class Posterior(NamedTuple):
@@ -141,10 +142,7 @@ class Model:
 
         See :func:`dcvae.inference.export.export`.
         """
-        from dcvae.inference.export import export
-        from dcvae.storage import open_storage
-
-        export(self, open_storage(place) if isinstance(place, str) else place)
+        export(self.network, open_storage(place) if isinstance(place, str) else place)
 
     def __repr__(self) -> str:
         return (
