@@ -93,3 +93,18 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 def test_links_lead_somewhere(page: str) -> None:
     for target in LINK.findall((DOCS / page).read_text()):
         assert (DOCS / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "page", [DOCS / "method.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
+)
+def test_files_and_functions_that_are_named_exist(page: Path) -> None:
+    """``dcvae/objective/kl.py:kl_divergence``; a file without folders is beside the one before."""
+    for line in (ROOT / page).read_text().splitlines():
+        folder = ROOT
+        for path, name in re.findall(r"`([\w/]+\.py)(?::(\w+))?`", line):
+            file = ROOT / path if "/" in path else folder / path
+            folder = file.parent
+            assert re.search(rf"^(def|class) {name}\b" if name else "", file.read_text(), re.M), (
+                path
+            )

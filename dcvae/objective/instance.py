@@ -22,7 +22,7 @@ def instance_logits(queries: Tensor, keys: Tensor, negatives: Tensor, temperatur
 
 
 def info_nce(logits: Tensor) -> Tensor:
-    """Eq. 6: cross-entropy of finding column 0 of ``logits`` [N, 1 + K]; mean per image, scalar."""
+    """Eq. 6 as cross-entropy with column 0 of ``logits`` [N, 1 + K]; its mean is Eq. 7; scalar."""
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 

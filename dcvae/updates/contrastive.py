@@ -17,7 +17,7 @@ from dcvae.updates.networks import Networks
 
 @dataclass(frozen=True)
 class ContrastiveUpdate:
-    """min_{θ,φ,D} of Eq. 6 with the KL: all three networks work together.
+    """min_{θ,φ,D} of Eq. 8, L_instance and KL: all three networks work together.
 
     In each contrasted layer l, with equal weights: let q = D_l(x̂) be the query of an image,
     k = D̄_l(x) its key, D̄ the momentum copy of D, and h the cosine similarity over the temperature:
