@@ -16,6 +16,7 @@ def shard(
     settings: List[str],  # noqa: UP006
     held_out: float,
     manifest: Output[Dataset],
+    shard_options: str = "",
     made: List[int] = [],  # noqa: B006, UP006
 ) -> str:
     """Make a shard set below the storage root; writes nothing if everything is there.
@@ -29,6 +30,7 @@ def shard(
         settings: changes to it, each as section.key=value.
         held_out: number or fraction of images for testing, if the source has no test split.
         manifest: the shard set's manifest.
+        shard_options: how to understand the source, as options of ``dcvae shard``.
         made: number of images that each part has made, if the work was divided into parts.
 
     Returns:
@@ -36,26 +38,22 @@ def shard(
     """
     from pathlib import Path
 
+    from dcvae.cli.data import read_shard_options
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import data_uri
     from dcvae.presets import configure
     from dcvae.sharding.shard import shard as write_shards
+    from dcvae.shards.inspection import summary
     from dcvae.storage import open_storage
 
     with running_step() as say:
         model = configure(preset, settings).model
         uri = data_uri(storage, name, model.resolution)
+        more = {"name": name, "test": held_out, **read_shard_options(shard_options)}
         written = write_shards(
-            source,
-            uri,
-            resolution=model.resolution,
-            channels=model.channels,
-            name=name,
-            test=held_out,
-            progress=say,
+            source, uri, resolution=model.resolution, channels=model.channels, progress=say, **more
         )
-        counts = [f"{written.samples(split):,} {split}" for split in written.splits]
-        print(f"{uri} holds {', '.join(counts)}" + (f" from {len(made)} parts" if made else ""))
+        print(f"{uri}{f' from {len(made)} parts' if made else ''} holds {summary(written)}")
         Path(manifest.path).write_bytes(open_storage(uri).read("manifest.json"))
         manifest.metadata = {"shard set": uri, "fingerprint": written.fingerprint}
     return uri

@@ -15,6 +15,7 @@ def shard_part(
     preset: str,
     settings: List[str],  # noqa: UP006
     held_out: float,
+    shard_options: str = "",
 ) -> int:
     """Make this part's share of a shard set; the step shard then finds all shards made.
 
@@ -27,10 +28,12 @@ def shard_part(
         preset: as of the step shard.
         settings: as of the step shard.
         held_out: as of the step shard.
+        shard_options: as of the step shard.
 
     Returns:
         Number of images in the shards of this part.
     """
+    from dcvae.cli.data import read_shard_options
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import data_uri
     from dcvae.presets import configure
@@ -48,6 +51,7 @@ def shard_part(
             name=name,
             test=held_out,
             progress=say,
+            **read_shard_options(shard_options),
         )
         print(f"part {int(part) + 1} of {int(parts)}: {images:,} images")
     return images

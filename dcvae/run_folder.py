@@ -110,7 +110,8 @@ class RunFolder:
         from_where = (
             "begins again, as there is no checkpoint yet"
             if checkpoint is None
-            else f"goes on from the checkpoint after {checkpoint:,} images"
+            else f"goes on from the checkpoint after {checkpoint:,} images; a pipeline with it "
+            "begins again, as there each configuration has a run folder of its own"
         )
         return (
             f"the same command with --set training.learning_rate={training.learning_rate / 2:g}, "

@@ -6,11 +6,12 @@ Otherwise the steps would find them only after the training.
 from collections.abc import Mapping
 from typing import Any
 
+from dcvae.cli.data import read_shard_options
 from dcvae.presets import configure
 
 
 def check(pipeline: Any, values: Mapping[str, object]) -> None:
-    """Refuse settings, a name, a registry, a protocol or maxima that a step would refuse.
+    """Refuse options, settings, a name, a registry, a protocol or maxima that a step would refuse.
 
     Args:
         values: parameters that differ from their defaults.
@@ -22,6 +23,7 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
     from dcvae.evaluation.best import check_metric
 
     form = {**_defaults(pipeline), **values}
+    read_shard_options(str(form.get("shard_options") or ""))
     config = None
     if "preset" in form and "settings" in form:
         settings = form["settings"]

@@ -8,8 +8,9 @@ import typer
 from typer.exceptions import TyperException
 
 from dcvae.cli import data, latents, models, registry, results, setup, training
+from dcvae.cli.show import usage
 from dcvae.errors import UserError
-from dcvae.terminal import give_up, one_line, prepare_streams, printable, tell_warnings
+from dcvae.terminal import give_up, prepare_streams, printable, tell_warnings
 
 app = typer.Typer(
     name="dcvae",
@@ -107,10 +108,9 @@ def _written(told: bool) -> bool:
 
 
 def _sentence(error: TyperException) -> str:
-    """A usage error in our own style: lower case, no full stop, and where to read more."""
-    message = one_line(error.format_message()).rstrip(".") or "a verb is missing"
+    """A usage error and where to read more."""
     path = getattr(getattr(error, "ctx", None), "command_path", "dcvae")
-    return f"{message[0].lower()}{message[1:]}; see {path} --help"
+    return f"{usage(error)}; see {path} --help"
 
 
 def _failed(message: str, code: int) -> int:

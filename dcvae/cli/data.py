@@ -1,9 +1,12 @@
 """Verbs about shard sets."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.exceptions import TyperException
+from typer.main import get_command
 
 from dcvae.cli.show import (
     MOST_IMAGES,
@@ -14,7 +17,9 @@ from dcvae.cli.show import (
     progress_shown,
     say,
     say_json,
+    usage,
 )
+from dcvae.errors import UserError
 
 Folders = Literal["auto", "folders", "none"]
 
@@ -90,7 +95,7 @@ def shard(
     ```
     """
     from dcvae.sharding.shard import shard as write_shards
-    from dcvae.shards.inspection import table
+    from dcvae.shards.inspection import counts, table
 
     stopped = f"finished shards are safe in {dest}; the same command goes on from there"
     with progress_shown(stopped) as report:
@@ -115,8 +120,36 @@ def shard(
     if as_json:
         say_json(manifest.model_dump(mode="json"))
         return
-    samples = ", ".join(f"{manifest.samples(split):,} {split}" for split in manifest.splits)
-    say(f"{dest} holds {manifest.name}: {samples}\n\n{table(manifest)}")
+    say(f"{dest} holds {manifest.name}: {counts(manifest)}\n\n{table(manifest)}")
+
+
+_SAID_ELSEWHERE = ("source", "dest", "resolution", "min_resolution", "channels", "name", "test")
+"""What a pipeline's form says by other parameters: its preset says the sizes."""
+
+
+def read_shard_options(text: str) -> dict[str, Any]:
+    """Keyword arguments of a sharding from options written as behind ``dcvae shard``.
+
+    For the form of a pipeline: what a sentence of the sharding advises works there as it stands.
+
+    Raises:
+        UserError: it cannot be read, or names no option that a form leaves open.
+    """
+    alone = typer.Typer(add_completion=False)
+    alone.command()(shard)
+    verb = get_command(alone)
+    verb.add_help_option = False
+    verb.params = [p for p in verb.params if p.name not in (*_SAID_ELSEWHERE, "as_json")]
+    try:
+        context = verb.make_context("shard_options", shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"shard_options {text!r} cannot be read: {error}") from None
+    except TyperException as error:
+        names = ", ".join(parameter.opts[0] for parameter in verb.params)
+        raise UserError(
+            f"shard_options {text!r}: {usage(error)}; of dcvae shard's options it takes {names}"
+        ) from None
+    return dict(context.params)
 
 
 def inspect(

@@ -93,7 +93,7 @@ def evaluate(
     asked = protocol_for(model, protocol, weights).changed(
         **{name: value for name, value in changes.items() if value is not None}
     )
-    stopped = f"{out} has no new evaluation; the same command goes on with it"
+    stopped = f"what is measured so far is safe in {out}; the same command goes on from there"
     with progress_shown(stopped) as report:
         result = measure(
             model,

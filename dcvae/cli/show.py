@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from dcvae import messages
 from dcvae.errors import UserError
 from dcvae.progress import Lines, OnProgress, duration, training_text
-from dcvae.terminal import printable
+from dcvae.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,6 +27,12 @@ _HOUR = 3600.0
 MOST_IMAGES = 10_000
 """Most images of a picture: more would take gigabytes."""
 MOST_SEED = 2**63 - 1
+
+
+def usage(error: TyperException) -> str:
+    """What a usage error says in the style of our own: one line, lower case, no full stop."""
+    said = one_line(error.format_message()).rstrip(".").replace("Value error, ", "")
+    return f"{said[0].lower()}{said[1:]}" if said else "a verb is missing"
 
 
 def say(text: object) -> None:

@@ -9,7 +9,7 @@ from dcvae.launch.push import pushing
 from dcvae.launch.starter import RankError
 from dcvae.processes import die_with_run, stopping_on_sigterm
 from dcvae.progress import Lines
-from dcvae.terminal import prepare_streams, tell_warnings
+from dcvae.terminal import prepare_streams, printable, tell_warnings
 
 
 @contextmanager
@@ -35,5 +35,5 @@ def running_step() -> Iterator[Lines]:
 
 
 def _end(error: Exception, code: int) -> None:
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    print(f"error: {printable(error)}", file=sys.stderr, flush=True)
     raise SystemExit(code) from None

@@ -15,6 +15,7 @@ from dcvae.pictures import sheet, to_float
 from dcvae.shards.manifest import Manifest
 from dcvae.shards.reader import read_shard
 from dcvae.storage import Storage
+from dcvae.terminal import printable
 
 SHARDS = 8  # most shards that a sheet's images come from; a shard has up to 50 MB
 COLUMNS, SIDE = 8, 96
@@ -22,6 +23,18 @@ _HEAD = ("split", "pixels", "stored", "images", "shards", "size", "per image")
 _WIDTH = 200  # wider than any row, so that output does not depend on the terminal
 _FEW = 5  # skipped images that the table names
 _FEW_CLASSES = 10
+
+
+def counts(manifest: Manifest) -> str:
+    """``2,700 train, 300 test``."""
+    return ", ".join(f"{manifest.samples(split):,} {split}" for split in manifest.splits)
+
+
+def summary(manifest: Manifest) -> str:
+    """A set in a few lines for a log: its splits, classes, and what was left out of the source."""
+    _, *understood = _understood(manifest)
+    left_out = [*_skipped(manifest), *_ignored(manifest)]
+    return printable("\n".join([counts(manifest), *understood, *filter(None, left_out)]))
 
 
 def table(manifest: Manifest) -> str:

@@ -26,6 +26,10 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
         float,
         "images for testing if the source has no test split: a number or, below 1, a fraction",
     ),
+    "shard_options": (
+        str,
+        "options as behind dcvae shard: --splits folders --labels s3://bucket/labels.csv",
+    ),
     "ranks": (int, "processes that share each training, one per GPU"),
     "protocol": (
         str,
@@ -123,6 +127,7 @@ def _common(name: str, preset: str, source: str, ranks: int, held_out: float) ->
         "preset": preset,
         "settings": [],
         "held_out": float(held_out),
+        "shard_options": "",
         "ranks": ranks,
         "protocol": "",
         "weights": "",

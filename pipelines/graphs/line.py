@@ -94,6 +94,7 @@ def line(
     protocol: str,
     maximum: dict[str, float],
     registry: str = "",
+    shard_options: str = "",
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
     weights: str = "",
@@ -116,6 +117,7 @@ def line(
         "preset": preset,
         "settings": settings,
         "held_out": held_out,
+        "shard_options": shard_options,
     }
     cut = cut_images(num_tasks, images, small)
     trained, measured = train_and_evaluate(

@@ -57,6 +57,7 @@ def side_by_side(
     held_out: float,
     ranks: int,
     protocol: str,
+    shard_options: str = "",
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
     weights: str = "",
@@ -78,6 +79,7 @@ def side_by_side(
         "preset": preset,
         "settings": settings,
         "held_out": held_out,
+        "shard_options": shard_options,
     }
     cut = cut_images(1, images, small)
     trainings: list[Any] = []

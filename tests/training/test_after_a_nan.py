@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from kfp.dsl import Model
 
 import dcvae.launch  # noqa: F401
+from components.train import train as train_step
 from dcvae.cli import main
 from dcvae.training.step import TrainingStep
 from tests.launch.here import HereRanks
@@ -64,6 +66,7 @@ def test_the_advice_works_word_for_word(
     (option,) = re.findall(rf"--set (training\.{way}=[^ ,]+)", said)
     goes_on = "goes on from the checkpoint after " in said
     assert goes_on == (breaks == 128)
+    assert ("a pipeline with it begins again" in said) == goes_on
     assert ("begins again, as there is no checkpoint yet" in said) == (breaks == 16)
 
     assert train(tmp_path)[0] == 1, "unchanged, it breaks again"
@@ -80,6 +83,30 @@ def test_the_advice_works_word_for_word(
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in lines] == list(range(32, 193, 32))
     assert train(tmp_path, "--set", option)[0] == 0, "finished is finished"
+
+
+@pytest.mark.parametrize("breaks", [128], indirect=True)
+def test_a_pipeline_with_it_begins_again(
+    digits: Path, here_ranks: type[HereRanks], breaks: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys.modules["dcvae.launch.train"], "LocalRanks", here_ranks)
+
+    def step(settings: list[str]) -> str:
+        told = Model(uri=str(tmp_path / "model"))
+        given = {"data": str(digits), "storage": str(tmp_path), "ranks": 1, "model": told}
+        return str(train_step.python_func(preset="smoke", settings=settings, **given))
+
+    with pytest.raises(SystemExit) as ended:
+        step([])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    (option,) = re.findall(r"--set (training\.seed=[^ ,]+)", said)
+    assert "a pipeline with it begins again, as there each configuration has a run folder" in said
+    snapshot = step([option])
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    lines = (Path(snapshot).parent.parent / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["images"] == 32, "from the first image on"
 
 
 def test_only_a_remedy_of_a_broken_run_is_taken(
