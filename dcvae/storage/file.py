@@ -170,8 +170,17 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+    """The files below ``folder``, if it exists. Raises OSError at a folder that is private."""
+    for parent, _, names in os.walk(folder, onerror=_unless_absent):
         yield from (Path(parent, n) for n in names if not n.endswith(TEMPORARY))
+
+
+def _unless_absent(error: OSError) -> None:
+    """Skip what is not there or no longer, and what every ext4 volume keeps for its administrator;
+    left to itself, os.walk would skip private folders too, without a word."""
+    mine = Path(error.filename or "").name != "lost+found"
+    if mine and not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _is_file(status: os.stat_result) -> bool:

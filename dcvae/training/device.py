@@ -44,8 +44,9 @@ def prepare(device: torch.device, config: Config) -> None:
 
 def multiply_in(mode: str) -> None:
     """Compute both float32 convolutions and matrix products on a GPU in ``ieee`` or ``tf32``."""
-    torch.backends.cuda.matmul.fp32_precision = mode
-    torch.backends.cudnn.conv.fp32_precision = mode  # type: ignore[attr-defined]
+    # By these names alone: set by the newer ones, torch.export in the same process refuses to run.
+    torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
+    torch.backends.cudnn.allow_tf32 = mode == "tf32"
 
 
 def layout(device: torch.device, config: Config) -> torch.memory_format:

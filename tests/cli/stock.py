@@ -10,9 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import numpy as np
 from PIL import Image
 
+from tests.sharding import test_parquet as parquet
+from tests.sharding import test_webdataset as tars
+
+TELLING = (".json", ".jsonl", ".zip", ".tar", ".parquet", ".mdb", ".csv", ".txt", "")
+"""Suffixes of files of which every byte says something."""
 SNAPSHOT = "run/snapshots/000000000032"
 PHASES = [{"resolution": r, "images": 16, "batch_size": 16} for r in (4, 8)]
 SETTINGS = (
@@ -23,11 +29,19 @@ SETTINGS = (
 
 
 def make(folder: Path) -> None:
-    """Pictures in all forms, a shard set, a run, half a run, an evaluation, a registry."""
+    """Pictures in all forms, published sets, a shard set, a run, half a run, an evaluation, a
+    registry."""
     from tests.cli.run import command
 
     _pictures(folder)
     _idx(folder / "idx")
+    _idx(folder / "sources" / "MNIST" / "raw")
+    _published(folder / "sources")
+    for split, numbers in (("train", range(16)), ("test", range(16, 24))):
+        tars.write(folder / "tars" / f"{split}-000.tar", tars.samples(numbers))
+        parquet.write(folder / "tables" / f"{split}-000.parquet", numbers)
+    rows = [f"{number}.png,{'xyz'[number % 3]}\n" for number in range(24)]
+    (folder / "labels.csv").write_text("".join(["file,label\n", *rows]))
     data, out = ("--data", "set"), ("--out", "run")
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     for words in (
@@ -56,7 +70,7 @@ def _pictures(folder: Path) -> None:
 
 def _idx(folder: Path) -> None:
     """MNIST's own format: big-endian headers, then bytes."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     noise = np.random.default_rng(1)
     for part, count in (("train", 16), ("t10k", 8)):
         pixels = noise.integers(0, 256, (count, 28, 28), dtype=np.uint8).tobytes()
@@ -67,6 +81,26 @@ def _idx(folder: Path) -> None:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(
             struct.pack(">II", 0x801, count) + labels
         )
+
+
+def _published(folder: Path) -> None:
+    """STL-10, CelebA and LSUN's bedrooms as they are published, with few images."""
+    stl10, celeba = folder / "stl10_binary", folder / "celeba"
+    stl10.mkdir()
+    for file, count in (("train", 4), ("unlabeled", 5), ("test", 3)):
+        np.zeros((count, 3, 96, 96), np.uint8).tofile(stl10 / f"{file}_X.bin")
+        np.arange(1, count + 1, dtype=np.uint8).tofile(stl10 / f"{file}_y.bin")
+    (celeba / "img_align_celeba").mkdir(parents=True)
+    for number in range(9):
+        picture = tars.picture(number, "JPEG")
+        (celeba / "img_align_celeba" / f"{number}.jpg").write_bytes(picture)
+    parts = [f"{number}.jpg {number // 3}\n" for number in range(9)]
+    (celeba / "list_eval_partition.txt").write_text("".join(parts))
+    for split, count in (("train", 12), ("val", 3)):
+        place = str(folder / f"bedroom_{split}_lmdb")
+        with lmdb.open(place, map_size=1 << 18) as database, database.begin(write=True) as write:
+            for number in range(count):
+                write.put(f"{number:040d}".encode(), tars.picture(number, "WEBP"))
 
 
 def copy(stock: Path, folder: Path) -> None:
@@ -80,7 +114,7 @@ def damage(folder: Path, parts: Sequence[str], chance: random.Random) -> str:
     files = [part] if part.is_file() else sorted(p for p in part.rglob("*") if p.is_file())
     if not files:
         return f"{part.name} is gone"
-    telling = [path for path in files if path.suffix in (".json", ".jsonl", ".zip", ".tar", "")]
+    telling = [path for path in files if path.suffix in TELLING]
     file = chance.choice(telling if telling and chance.random() < 0.7 else files)
     body = file.read_bytes()
     file.unlink()

@@ -26,8 +26,19 @@ CASES = int(os.environ.get("DCVAE_TEST_CASES", "300"))
 LONGEST = 60  # seconds of one case
 
 PLACES = ("set", "run", "half", stock.SNAPSHOT, "evaluation", "registry", "registry/toy", "new")
-SOURCES = ("pictures", "pictures.zip", "idx:idx", "idx:pictures", "sklearn:x", "torchvision:MNIST")
+PUBLISHED = tuple(f"torchvision:{name}" for name in ("MNIST", "STL10", "CelebA", "LSUN/bedroom"))
+SOURCES = ("pictures", "pictures.zip", "idx:idx", "webdataset:tars", "parquet:tables", *PUBLISHED)
+SOURCES += ("webdataset:tars/train-{000..000}.tar", "parquet:tables/train-000.parquet")
+NO_SOURCES = ("idx:pictures", "webdataset:set", "parquet:pictures", "sklearn:x", "torchvision:x")
 MODELS = (stock.SNAPSHOT, "registry/toy", "registry/toy/versions/1", "registry/toy/versions/7")
+OFTEN = {
+    "shard": {
+        "max_bad_fraction": 0.7,
+        **dict.fromkeys(("splits", "classes", "labels", "image", "follow_links"), 0.04),
+        **dict.fromkeys(("name", "channels", "min_resolution", "workers", "test"), 0.08),
+    }
+}
+"""Verb → option → in which part of the cases it is given, where that is not the usual one."""
 PICTURES = ("pictures/a/0.png", "pictures/b/1.png", "pictures.zip")
 NUMBERS = ("0", "1", "2", "4", "8", "16", "-1", "0.5", "nan", "inf", "-inf", "1e400", str(10**30))
 HOSTILE = (
@@ -37,8 +48,8 @@ HOSTILE = (
     *("file://host/x", "file:///%00", "a\0b", "x/[a/y]", "a\nb", "/proc/1/x", "pictures/a/0.png/x"),
 )
 GOOD: dict[str, tuple[str, ...]] = {
-    "source": SOURCES,
-    "dest": ("new", "set", "half"),
+    "source": (*3 * SOURCES, *NO_SOURCES),
+    "dest": (*8 * ("new",), "set", "half"),
     "uri": ("set",),
     "data": ("set",),
     "out": ("new", "run", "half", "x.png", "evaluation"),
@@ -60,30 +71,32 @@ GOOD: dict[str, tuple[str, ...]] = {
     "workers": ("1", "0"),
     "nproc": ("1", "0", "3"),
     **dict.fromkeys(("samples", "count"), ("4", "9")),
-    **dict.fromkeys(("resolution", "min_resolution"), ("8", "4", "8", "16", "0")),
-    "channels": ("1", "3", "2"),
-    "test": ("0.3", "4", "0", "nan"),
+    "resolution": (*9 * ("8",), "4", "0"),
+    "min_resolution": ("4", "8", "16", "0"),
+    "channels": ("1", "3", "3", "1", "2"),
+    "test": ("0.3", "4", "0", "0.2", "nan"),
     **dict.fromkeys(("splits", "classes"), ("auto", "folders", "none")),
     "seed": ("0", "3", "-1", str(2**63), str(10**30)),
     "steps": ("2", "3", "1"),
     "fraction": ("0", "0.5", "1", "nan"),
     "strength": ("-1", "0.5", "inf"),
-    "max_bad_fraction": ("0.5", "1", "0.01", "nan"),
+    "max_bad_fraction": (*4 * ("0.5", "1"), "0.01", "nan"),
     "latent_clamp": ("1", "0.5", "nan", "-1"),
     "device": ("cpu", "0", "cuda:99"),
     "reference": ("new", "evaluation"),
     **dict.fromkeys(("label", "title", "reason"), ("[bold]x[/y]", "é≤", "\x1b[31mred")),
     "lineage": ("a=b", "a"),
     "catalogue": ("s3", "none"),
-    **dict.fromkeys(("labels", "image"), ("labels.csv", "image")),
+    "labels": ("labels.csv", "label", "none", "cls"),
+    "image": ("image", "png"),
     "perceptual": ("none",),
     "storage": ("new", "set"),
 }
 DRAWING = {"sample", "reconstruct", "interpolate", "mix", "edit", "inspect"}
-RARELY = {"train": 0.3, "evaluate": 0.2, "doctor": 0.3, "presets": 0.3}
+WEIGHTS = {"shard": 4.0, "train": 0.3, "evaluate": 0.2, "doctor": 0.3, "presets": 0.3}
 NEVER = {"cluster"}  # asks a cluster, which is tested elsewhere
 TOUCHED = {
-    "shard": ("pictures", "pictures.zip", "idx", "set"),
+    "shard": ("pictures", "pictures.zip", "idx", "tars", "tables", "sources", "labels.csv", "set"),
     "inspect": ("set",),
     "train": ("set", "run", "half"),
     "evaluate": ("set", "run/snapshots", "evaluation", "registry"),
@@ -108,7 +121,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, here_ranks: type[HereRanks])
             "AWS_ACCESS_KEY_ID": "x",
             "AWS_SECRET_ACCESS_KEY": "x",
             "DCVAE_STORAGE_FIRST_PATIENCE": "0.05",
-            "DCVAE_SOURCES": str(folder / "none"),
+            "DCVAE_SOURCES": "sources",
+            **dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"),
         }.items():
             environment.setenv(name, value)
         stock.make(folder / "stock")
@@ -117,11 +131,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, here_ranks: type[HereRanks])
 
 def line(chance: random.Random) -> list[str]:
     """A verb with its arguments: most of them possible, a few not."""
-    verb = chance.choices(sorted(VERBS), [RARELY.get(name, 1.0) for name in sorted(VERBS)])[0]
+    verb = chance.choices(sorted(VERBS), [WEIGHTS.get(name, 1.0) for name in sorted(VERBS)])[0]
     words, last = [verb], []
     hostile = chance.choice([0.0, 0.0, 0.0, 0.2])
     for parameter in VERBS[verb].params:
-        if parameter.name in NEVER or not (parameter.required or chance.random() < 0.15):
+        often = OFTEN.get(verb, {}).get(parameter.name, 0.15)
+        if parameter.name in NEVER or not (parameter.required or chance.random() < often):
             continue
         if getattr(parameter, "is_flag", False):
             words.append(parameter.opts[0])

@@ -46,7 +46,7 @@ def test_a_sharding(tmp_path: Path, number: signal.Signals) -> None:
         os.link(photo, photo.with_name(f"{other}.bmp"))
     words = ["shard", "photos", "set", "--resolution", "32", "--workers", "1"]
     said = stopped(tmp_path, words, "sharding photos: 0 of 60", number)
-    assert said == "stopped: what is cut is safe in set; the same command goes on from there"
+    assert said == "stopped: finished shards are safe in set; the same command goes on from there"
     assert not (tmp_path / "set" / "manifest.json").exists()
     assert "set holds photos: 54 train, 6 test" in again(tmp_path, words)
 
@@ -55,7 +55,7 @@ def test_a_sharding(tmp_path: Path, number: signal.Signals) -> None:
 def test_an_evaluation(digits: Path, tmp_path: Path, number: signal.Signals) -> None:
     words = ["evaluate", write_model(tmp_path / "snapshot"), "--data", str(digits)]
     words += ["--out", "out", "--samples", "64"]
-    said = stopped(tmp_path, words, "real images: ", number)
+    said = stopped(tmp_path, words, "reconstructions: ", number)
     told = "what is measured so far is safe in out; the same command goes on from there"
     assert said == f"stopped: {told}"
     assert not (tmp_path / "out" / "evaluation.json").exists()
