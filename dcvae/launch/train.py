@@ -21,6 +21,7 @@ from dcvae.storage import join, open_storage
 if TYPE_CHECKING:
     from dcvae.shards.manifest import Manifest
 
+LAST_PORT = 65535
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +65,10 @@ def train(
     snapshot = final_snapshot(out, config, manifest)
     if snapshot is not None:
         return snapshot
-    described = ["--config", _measured(config).model_dump_json(), "--data", data, "--out", out]
+    measured = _measured(config)
+    if isinstance(ranks, LocalRanks):
+        _check_ports(measured.training.metrics_port, ranks.nproc)
+    described = ["--config", measured.model_dump_json(), "--data", data, "--out", out]
     # A TrainJob is named by its run folder: a second one is adopted, not started.
     held = leased(open_storage(out)) if isinstance(ranks, LocalRanks) else nullcontext()
     with held:
@@ -126,6 +130,15 @@ def _measured(config: Config) -> Config:
     if not port or config.training.metrics_port is not None:
         return config
     return apply_settings(config, [f"training.metrics_port={port}"])
+
+
+def _check_ports(first: int | None, nproc: int) -> None:
+    """Refuse metrics ports of this machine's ranks, counted up from ``first``, beyond the last."""
+    if first and first + nproc - 1 > LAST_PORT:
+        raise UserError(
+            f"{nproc} ranks here need the ports {first} to {first + nproc - 1}, and ports end at "
+            f"{LAST_PORT}: set a smaller training.metrics_port, or 0 for any free ones"
+        )
 
 
 def _list(numbers: "set[int] | list[int]") -> str:

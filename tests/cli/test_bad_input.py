@@ -43,6 +43,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (f"{TRAIN} {{digits}} --nproc two", "invalid value for '--nproc'"),
         (f"{TRAIN} {{digits}} --nproc 0", "0 ranks cannot train"),
         (f"{TRAIN} {{digits}} --nproc 3", "does not divide over 3 ranks"),
+        (
+            f"{TRAIN} {{digits}} --nproc 2 --set training.metrics_port=65535",
+            "2 ranks here need the ports 65535 to 65536, and ports end at 65535",
+        ),
         (f"{TRAIN} {{digits}} --set training.sede=1", "there is no setting 'training.sede'"),
         (f"{TRAIN} {{digits}} --set training.seed", "is not of the form key=value"),
         (f"{TRAIN} {{digits}} --set model.resolution=24", "model.resolution=24 is not a power"),

@@ -1,8 +1,10 @@
 """A term that is not finite stops every rank with one sentence."""
 
+import pytest
 import torch
 
 from dcvae.config import Phase
+from dcvae.errors import UserError
 from dcvae.training import ranks
 from dcvae.training.schedule import Stage
 from dcvae.training.telemetry import NonFiniteError, Telemetry
@@ -41,3 +43,9 @@ def test_infinity_is_named_too(pool: Pool) -> None:
 
 def test_means_over_steps_and_ranks(pool: Pool) -> None:
     assert pool.run(2, flush_with, -1, 0, 0.0) == ["1.0 1.5 32"] * 2
+
+
+def test_a_port_beyond_the_last_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(UserError, match=r"port 65536 cannot be opened \(ports end at 65535\)"):
+        Telemetry(100, 65535)
