@@ -53,6 +53,22 @@ def test_wrong_answers_of_status_200_make_no_image_bad(
     assert found.splits == expected.splits
 
 
+def test_an_object_whose_etag_is_no_hash_is_read_whole(
+    s3_uri: str, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of what went up in parts: its length is all that is known of it."""
+    monkeypatch.setattr("dcvae.storage.s3.MULTIPART_FROM", 1 << 20)
+    body = bytes(range(256)) * 5_000
+    (tmp_path / "large").write_bytes(body)
+    storage = open_storage(s3_uri)
+    storage.write("large", tmp_path / "large")
+    (listed,) = storage.list()
+    assert listed.etag.endswith("-1"), "in parts"
+    proxy.rates = {"other": 0.4}
+    assert [storage.read_listed(listed) for _ in range(9)] == [body] * 9
+    assert proxy.counts["other"]
+
+
 def test_streams_and_writes_survive_wrong_answers(s3_uri: str, proxy: FaultyProxy) -> None:
     storage, body = open_storage(s3_uri), bytes(range(256)) * 8_000
     proxy.rates = {"page": 0.3}
