@@ -42,13 +42,14 @@ def main(arguments: list[str]) -> None:
     logs = os.environ.get(RANK_LOGS) or tempfile.mkdtemp(prefix="dcvae-ranks-")
     options = ["--log-dir", logs, "--redirects", "3", "--tee", "0:1"]
     # Torchrun's own handlers would exit at a second signal, along with ranks that still write.
-    options += ["--signals-to-handle", "SIGUSR2", "--shutdown-timeout", str(SHUTDOWN_SECONDS)]
+    options += ["--signals-to-handle", "SIGUSR2"]
 
     def stop(number: int, frame: FrameType | None) -> Never:
         _on_stop(signal.SIG_IGN)
         raise SignalException(f"stopped by signal {number}", signal.Signals(number))
 
     torchrun: Any = run  # torchrun's functions have no annotations
+    options += _patience(torchrun)
     try:
         _on_stop(stop)
         torchrun.run(torchrun.parse_args([*options, *arguments]))
@@ -59,6 +60,16 @@ def main(arguments: list[str]) -> None:
         _exit(failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode)
     except SignalException as stopped:
         _exit(128 + int(stopped.sigval))
+
+
+def _patience(torchrun: Any) -> list[str]:
+    """Give ranks SHUTDOWN_SECONDS to end: an option, where this PyTorch's torchrun has it."""
+    if "--shutdown-timeout" in torchrun.get_args_parser().format_help():
+        return ["--shutdown-timeout", str(SHUTDOWN_SECONDS)]
+    from torch.distributed.elastic.multiprocessing.api import PContext
+
+    PContext.close.__defaults__ = (None, SHUTDOWN_SECONDS)
+    return []
 
 
 def _on_stop(do: Any) -> None:
