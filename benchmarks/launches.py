@@ -4,13 +4,15 @@
 
 Networks and images are on PyTorch's ``meta`` device, where every operation is dispatched but none
 is computed, so counting a 512 x 512 step takes seconds on a laptop. Counted is one iteration of one
-rank at the preset's final resolution, starting with the bytes of the images:
+rank at the preset's final resolution, from the bytes of the images to the losses of a log line, as
+if every iteration were logged:
 
 - kernels: operators dispatched to the device that compute or move something, so not views and
   allocations. One operator may be two or three kernels (the gradient of a convolution). Fused Adam
   counts as its two calls per part; casts by autocast are not seen.
 - waits: where the host stops until the device is done: a value is read (``item``, ``bool``,
-  ``tolist``), a shape depends on values (``nonzero``), or data is copied to the host.
+  ``tolist``), a shape depends on values (``nonzero``), or data is copied to the host
+  by a copy that is waited for.
 - copies: copies between host and device.
 """
 
@@ -29,7 +31,9 @@ from torch.utils._pytree import tree_leaves
 from dcvae.presets import PRESETS, configure
 from dcvae.training.inputs import to_model
 from dcvae.training.randomness import Rows
+from dcvae.training.schedule import Stage
 from dcvae.training.step import MicroBatch, TrainingStep
+from dcvae.training.telemetry import Telemetry
 from dcvae.updates import Networks
 
 DEVICE = torch.device("meta")
@@ -60,6 +64,11 @@ class Counter(TorchDispatchMode):
             self.waits[name] += 1
             return looked_at(name, args[0])
         target = kwargs.get("device")
+        if name == "copy_" and args[0].device != DEVICE and DEVICE.type in given:
+            self.copies += 1
+            if not (kwargs.get("non_blocking") or args[2:3] == (True,)):
+                self.waits["to the host"] += 1
+            return args[0]
         if name == "_to_copy" and DEVICE.type in given and target not in (None, DEVICE):
             self.waits["to the host"] += 1
             self.copies += 1
@@ -133,15 +142,20 @@ def iteration(preset: str, settings: list[str]) -> Counter:
     flips = rows.uniform("mirror") if config.training.mirror else None
     pictures = torch.zeros(size, *sides, dtype=torch.uint8)
 
-    def batch() -> list[MicroBatch]:
-        return [MicroBatch(to_model(pictures, DEVICE, flips, 1.0), rows)]
+    count = config.batches_per_step
+    stage, telemetry = Stage(0, phase, 1.0, 0), Telemetry(config.training.total_images, None)
 
-    step([batch() for _ in range(config.batches_per_step)], 0)  # warms up
-    for counts in (counter.kernels, counter.waits):
-        counts.clear()
-    counter.copies = 0
-    with counter:
-        step([batch() for _ in range(config.batches_per_step)], 0)
+    def make() -> None:
+        batches = [[MicroBatch(to_model(pictures, DEVICE, flips, 1.0), rows)] for _ in range(count)]
+        telemetry.step(count * size, step(batches, 0), 0.0, 0.0)
+        telemetry.look(stage)
+
+    for _ in range(2):
+        for counts in (counter.kernels, counter.waits):
+            counts.clear()  # the first iteration warms up
+        counter.copies, telemetry.pending = 0, None  # on meta there are no values to read
+        with counter:
+            make()
     return counter
 
 

@@ -46,13 +46,17 @@ def train(config: Config, data: str, out: str) -> None:
     config.check_ranks(ranks.world_size())
     folder = RunFolder(open_storage(out), config, data)
     folder.begin()
-    with Training(config, folder, device) as training:
-        try:
+    try:
+        with Training(config, folder, device) as training:
             training.run()
-        except NonFiniteError as error:  # on every rank
-            last = checkpoint.committed(folder.checkpoints)
-            advice = folder.break_off(str(error), last[-1] if last else None)
-            raise NonFiniteError(f"{error}; the run is stopped: {advice}") from None
+    except NonFiniteError as error:
+        last = checkpoint.committed(folder.checkpoints)
+        advice = folder.break_off(str(error), last[-1] if last else None)
+        ranks.finish()
+        raise NonFiniteError(f"{error}; the run is stopped: {advice}") from None
+    except Stopped:
+        ranks.finish()
+        raise
     ranks.finish()
 
 
@@ -83,7 +87,6 @@ class Training:
                 self._log(stage)
                 self._refuse_bad_weights()
                 self._save_checkpoint()
-                ranks.wait()  # once a rank has left, its agent ends the others, soon by force
                 raise Stopped
             if self.images < stage.end:
                 self.feed.read_ahead()
@@ -102,6 +105,7 @@ class Training:
             self.networks.autoencoder.resolution = saved.state["resolution"]
             self.folder.resume_metrics(self.images)
         ranks.equalize(self.networks)
+        self.networks.lay_out(self.layout)
         self.engines = engines.build(self.networks.trained, config.training)
         if saved is not None:
             checkpoint.restore(saved, self.engines)
@@ -143,8 +147,10 @@ class Training:
     def _write_what_is_due(self, stage: Stage, batches: range) -> None:
         """Logs, pictures, snapshot and checkpoint, each at its interval and at a phase's end.
 
-        A model is written only once every step that led to it is known to have been finite.
+        A model is written only once every step that led to it is known to have been finite. If
+        no model is due, the losses are read once the next step is under way.
         """
+        self._write_log()
         training = self.config.training
         pictures, snapshot, saved = (
             self._due(interval, stage, batches)
@@ -154,8 +160,10 @@ class Training:
                 training.checkpoint_images,
             )
         )
-        if pictures or snapshot or saved or self._due(training.log_images, stage, batches):
+        if pictures or snapshot or saved:
             self._log(stage)
+        elif self._due(training.log_images, stage, batches):
+            self.telemetry.request(stage)
         if snapshot or saved:
             self._refuse_bad_weights()
         if pictures:
@@ -175,7 +183,14 @@ class Training:
         return self.images // interval > batches.start // interval or self.images >= stage.end
 
     def _log(self, stage: Stage) -> None:
-        record = self.telemetry.flush(stage)
+        """Log all steps so far, and wait for their losses."""
+        self._write_log()
+        self.telemetry.request(stage)
+        self._write_log()
+
+    def _write_log(self) -> None:
+        """Write the log line that was requested, if there is one."""
+        record = self.telemetry.collect()
         if record is not None and ranks.rank() == 0:
             self.folder.log(record)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 
 from dcvae.models.across_ranks import world_size as world_size
+from dcvae.training.transfer import Departure
 from dcvae.training.watch import Watch, own_connection
 
 TIMEOUT = timedelta(minutes=10)
@@ -42,7 +43,11 @@ def start(device: torch.device) -> None:
 
 
 def finish() -> None:
-    """Leave the process group once everything is sent, so that its threads end before we do."""
+    """Leave the process group once everything is sent, so that its threads end before we do.
+
+    All ranks must call it, and none returns before all have: the first one to exit has its agent
+    end the others, soon by force, and may take the store with it.
+    """
     while _watch:
         _watch.pop().leave()
         wait()  # until all have left: the store ends with the rank that hosts it
@@ -94,10 +99,8 @@ class Vote:
 
     def __init__(self, device: torch.device) -> None:
         self.flag = torch.zeros((), dtype=torch.int32, device=device)
-        on_gpu = device.type == "cuda"
-        self.answer = torch.zeros((), dtype=torch.int32, pin_memory=on_gpu)
-        self.copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         self.asked: dist.Work | None = None
+        self.answer: Departure | None = None
 
     def any_rank(self, flag: bool) -> bool:
         """Whether ``flag`` was true on any rank at the previous call. All ranks must call it.
@@ -110,18 +113,16 @@ class Vote:
             return True
         self.flag.fill_(int(flag))
         self.asked = dist.all_reduce(self.flag, op=dist.ReduceOp.MAX, async_op=True)
-        if self.copied is not None and self.asked is not None:
+        if self.flag.is_cuda and self.asked is not None:
             self.asked.wait()  # blocks the device, not the host
-            self.answer.copy_(self.flag, non_blocking=True)
-            self.copied.record()
+            self.answer = Departure(self.flag)
         return False
 
     def _last(self) -> bool:
         if self.asked is None:
             return False
-        if self.copied is not None:
-            self.copied.synchronize()  # a copy of one step ago
-            return bool(self.answer)
+        if self.answer is not None:
+            return bool(self.answer.read())
         self.asked.wait()
         return bool(self.flag)
 

@@ -4,7 +4,8 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from typing import Never
+from dataclasses import dataclass
+from typing import Any, Never
 
 import torch
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
@@ -15,6 +16,7 @@ from dcvae.errors import UserError
 from dcvae.training import ranks
 from dcvae.training.pace import Pace
 from dcvae.training.schedule import Stage
+from dcvae.training.transfer import Departure
 
 IMAGES = Counter("dcvae_images", "Real images this rank's run has shown to the model.")
 LOSS = Gauge("dcvae_loss", "Loss terms, mean since the last log.", ["term"])
@@ -39,12 +41,33 @@ class NonFiniteError(RuntimeError):
     """A loss term or a weight became NaN or infinite; the last checkpoint is still sound."""
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A log line whose terms are still on their way to the host."""
+
+    names: list[str]
+    """Names of the terms."""
+    images: list[int]
+    """Real images shown after each of the steps."""
+    summaries: Departure
+    """:func:`_summary` of every rank, float64 [ranks, 2 + terms]."""
+    record: dict[str, Any]
+    """The line of metrics.jsonl without the values of the terms."""
+    seconds: float
+    """Duration of the steps."""
+
+
 class Telemetry:
-    """Collects the terms of steps on the device, and reads them only in :meth:`flush`."""
+    """Collects the terms of steps on the device, and reads them asynchronously.
+
+    :meth:`request` starts a copy to the host, :meth:`collect` returns what arrived. With a step in
+    between, neither blocks until the device is done.
+    """
 
     def __init__(self, total_images: int, metrics_port: int | None) -> None:
         self.total_images = total_images
         self.records: list[tuple[int, dict[str, Tensor]]] = []
+        self.pending: Pending | None = None
         self.flushed = (time.monotonic(), 0)
         self.waited = 0.0
         self.pace: Pace | None = None
@@ -57,7 +80,7 @@ class Telemetry:
         self.flushed = (time.monotonic(), images)
 
     def has_other_terms(self, terms: dict[str, Tensor]) -> bool:
-        """Whether ``terms`` differ by name from those since the last flush; then flush first."""
+        """Whether ``terms`` differ by name from those not requested yet: request those first."""
         return bool(self.records) and self.records[-1][1].keys() != terms.keys()
 
     def step(self, images: int, terms: dict[str, Tensor], seconds: float, waited: float) -> None:
@@ -68,35 +91,49 @@ class Telemetry:
         self.waited += waited
         self.records.append((images, terms))
 
-    def flush(self, stage: Stage) -> dict[str, float] | None:
-        """Read the steps since the last flush; all ranks must call it.
+    def request(self, stage: Stage) -> None:
+        """Start reading the steps since the last request; all ranks must call it.
 
-        Returns a line for metrics.jsonl, means over steps and ranks; None if there were no steps.
+        The result of the last request must have been collected.
+        """
+        if not self.records:
+            return
+        assert self.pending is None
+        names = list(self.records[0][1])
+        values = torch.stack([torch.stack([t[n].float() for n in names]) for _, t in self.records])
+        everyone = ranks.gather_rows(_summary(values).unsqueeze(0))
+        steps = [images for images, _ in self.records]
+        now, (before, images_before) = time.monotonic(), self.flushed
+        seconds, images = now - before, steps[-1] - images_before
+        record = {
+            "images": steps[-1],
+            "resolution": stage.phase.resolution,
+            "fade": round(stage.fade, 6),
+            **dict.fromkeys(names),
+            "images_per_second": images / max(seconds, 1e-9),
+            "data_wait_seconds": self.waited,
+        }
+        self.pending = Pending(names, steps, Departure(everyone), record, seconds)
+        self.records, self.flushed, self.waited = [], (now, steps[-1]), 0.0
+        if self.pace:
+            self.pace.add(stage.index, images, seconds)
+
+    def collect(self) -> dict[str, Any] | None:
+        """The line of metrics.jsonl that the last request asked for: means over steps and ranks.
+
+        None if there is none, or it has been collected. All ranks must call it.
 
         Raises:
             NonFiniteError: on every rank, if a term of any rank was not finite.
         """
-        if not self.records:
+        if self.pending is None:
             return None
-        names = list(self.records[0][1])
-        values = torch.stack([torch.stack([t[n].float() for n in names]) for _, t in self.records])
-        self._refuse_non_finite(names, values)
-        means = ranks.mean(values.mean(dim=0)).tolist()
-        images = self.records[-1][0]
-        now, (before, images_before) = time.monotonic(), self.flushed
-        seconds = now - before
-        record = {
-            "images": images,
-            "resolution": stage.phase.resolution,
-            "fade": round(stage.fade, 6),
-            **dict(zip(names, means, strict=True)),
-            "images_per_second": (images - images_before) / max(seconds, 1e-9),
-            "data_wait_seconds": self.waited,
-        }
-        self.records, self.flushed, self.waited = [], (now, images), 0.0
-        if self.pace:
-            self.pace.add(stage.index, images - images_before, seconds)
-        self._show(record, names, seconds)
+        line, self.pending = self.pending, None
+        summaries = line.summaries.read()
+        self._refuse_non_finite(line, summaries[:, :2].tolist())
+        means = summaries[:, 2:].mean(dim=0).tolist()
+        record = line.record | dict(zip(line.names, means, strict=True))
+        self._show(record, line.names, line.seconds)
         return record
 
     def refuse(self, what: str, images: int) -> Never:
@@ -113,18 +150,15 @@ class Telemetry:
     def _last_images(self) -> int:
         return self.records[-1][0] if self.records else self.flushed[1]
 
-    def _refuse_non_finite(self, names: list[str], values: Tensor) -> None:
+    def _refuse_non_finite(self, line: Pending, summaries: list[list[float]]) -> None:
         """Find the first bad step of any rank; every rank raises the same error."""
-        bad = (~values.isfinite()).nonzero().tolist()
-        row, column = bad[0] if bad else (len(values), 0)
-        value = float(values[row, column]) if bad else 0.0
-        mine = torch.tensor([[row, column, value]], dtype=torch.float64, device=values.device)
-        everyone = ranks.gather_rows(mine).tolist()
-        rank, (row, column, value) = min(enumerate(everyone), key=lambda found: found[1][0])
-        if row == len(values):
+        terms, count = len(line.names), len(line.images) * len(line.names)
+        rank, (first, value) = min(enumerate(summaries), key=lambda found: found[1][0] // terms)
+        if first == count:
             return
-        what = f"the loss term {names[int(column)]} became {_spell(value)} on rank {rank}"
-        self.refuse(what, self.records[int(row)][0])
+        step, term = divmod(int(first), terms)
+        what = f"the loss term {line.names[term]} became {_spell(value)} on rank {rank}"
+        self.refuse(what, line.images[step])
 
     def _show(self, record: Mapping[str, float], names: list[str], seconds: float) -> None:
         RESOLUTION.set(record["resolution"])
@@ -142,6 +176,19 @@ class Telemetry:
             if left is not None:
                 SECONDS_LEFT.set(left)
             messages.progress(images, self.total_images, shown, left)
+
+
+def _summary(values: Tensor) -> Tensor:
+    """Index of the first of ``values`` [steps, terms] that is not finite, its value, and the means.
+
+    float64 [2 + terms], without synchronizing the device. The index is step · terms + term, or
+    steps · terms if all values are finite.
+    """
+    flat = values.flatten()
+    indices = torch.arange(len(flat), device=flat.device)
+    first = torch.where(flat.isfinite(), len(flat), indices).min().view(1)
+    value = flat.gather(0, first.clamp(max=len(flat) - 1))
+    return torch.cat([first.double(), value.double(), values.double().mean(dim=0)])
 
 
 def _spell(value: float) -> str:

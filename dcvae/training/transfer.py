@@ -59,6 +59,32 @@ class Packet:
         self.sent = [_event() for _ in range(2)] if on_gpu else []
 
 
+class Departure:
+    """An asynchronous copy of a small tensor to the host, read a step later.
+
+    From a GPU it goes to pinned memory, after the work queued so far. On the CPU nothing is copied:
+    the tensor must not change until it is read.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.sent: torch.cuda.Event | None = None
+        self.values = values
+        if values.device.type == "cpu":
+            return
+        on_gpu = values.device.type == "cuda"
+        self.values = torch.empty(values.shape, dtype=values.dtype, pin_memory=on_gpu)
+        self.values.copy_(values, non_blocking=True)
+        if on_gpu:
+            self.sent = _event()
+            self.sent.record()
+
+    def read(self) -> Tensor:
+        """The values on the host; blocks until they have arrived."""
+        if self.sent is not None:
+            self.sent.synchronize()
+        return self.values
+
+
 class Arrivals(Generic[T]):
     """Batches that are copied to the device before they are needed.
 

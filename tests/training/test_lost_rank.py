@@ -5,13 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from dcvae.presets import configure
+from dcvae.training import ranks
 from dcvae.training.watch import LOST_EXIT_CODE, Watch
+from tests.training.pool import Pool
 
 
 def free_port() -> int:
@@ -75,3 +79,62 @@ def test_a_frozen_rank_is_missed_and_one_that_left_is_not() -> None:
         time.sleep(0.05)
     assert lost[0].startswith("rank 1 has shown no sign of life for ")
     watches[0].leave()
+
+
+def watched(port: int, limit: float, seconds: float) -> torch.Tensor:
+    """How many ranks this one has lost in so many seconds."""
+    store = dist.TCPStore("127.0.0.1", port, is_master=False, wait_for_workers=False)
+    lost: list[str] = []
+    watch = Watch(store, ranks.rank(), ranks.world_size(), limit, lost.append)
+    time.sleep(seconds)
+    watch.leave()
+    return torch.tensor(len(lost))
+
+
+def test_ranks_that_are_held_up_together_lose_nobody(pool: Pool) -> None:
+    """A machine that was suspended: who wakes first looks for one that has not woken yet."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    found: list[torch.Tensor] = []
+    limit = 2.0
+    task = threading.Thread(
+        target=lambda: found.extend(pool.run(2, watched, store.port, limit, 2 * limit))
+    )
+    task.start()
+    for rank in range(2):
+        store.wait([f"alive/{rank}"])
+    for process in pool.processes[:2]:
+        os.kill(int(process.pid or 0), signal.SIGSTOP)
+    time.sleep(1.2 * limit)
+    for process in pool.processes[:2]:
+        os.kill(int(process.pid or 0), signal.SIGCONT)
+        time.sleep(limit / 5)
+    task.join()
+    assert [int(lost) for lost in found] == [0, 0]
+
+
+def keep_a_store(told: str, seconds: float) -> None:
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    Path(told).write_text(str(store.port))
+    time.sleep(seconds)
+
+
+def test_a_store_that_is_frozen_is_missed(pool: Pool, tmp_path: Path) -> None:
+    """Asking it for a key would wait for ever, whatever the store's time-out."""
+    told = tmp_path / "port"
+    task = threading.Thread(target=lambda: pool.run(1, keep_a_store, str(told), 1.0))
+    task.start()
+    while not (told.exists() and told.read_text()):
+        time.sleep(0.02)
+    store = dist.TCPStore("127.0.0.1", int(told.read_text()), is_master=False)
+    pid = int(pool.processes[0].pid or 0)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        lost: list[str] = []
+        Watch(store, 0, 2, limit=0.4, lost=lost.append)
+        deadline = time.monotonic() + 10
+        while not lost and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert lost[0].startswith("the rank that holds the others together has not answered for ")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        task.join()

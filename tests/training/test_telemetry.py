@@ -21,7 +21,8 @@ def flush_with(bad_rank: int, bad_step: int, value: float) -> str:
             terms["gan_generator"] = torch.tensor(value)
         telemetry.step(8 * (step + 1), terms, 0.1, 0.0)
     try:
-        record = telemetry.flush(STAGE)
+        telemetry.request(STAGE)
+        record = telemetry.collect()
     except NonFiniteError as error:
         return str(error)
     assert record is not None
