@@ -25,6 +25,7 @@ from benchmarks.plain import PlainStep
 from dcvae.config import Config
 from dcvae.presets import configure
 from dcvae.training import engines, ranks
+from dcvae.training.device import layout
 from dcvae.training.randomness import Rows
 from dcvae.training.step import MicroBatch, TrainingStep
 from dcvae.updates import Networks
@@ -36,6 +37,7 @@ Updates = dict[str, Callable[[], None]]
 def our_step(config: Config, device: torch.device) -> TrainingStep:
     """Our step on networks of its own, under DeepSpeed."""
     networks = Networks(config).to(device)
+    networks.lay_out(layout(device, config))
     return TrainingStep(config, networks, engines.build(networks.trained, config.training))
 
 

@@ -47,7 +47,7 @@ class _Decoder(_Encoder):
 def export(network: DCVAE, place: Storage) -> dict[str, Any]:
     """Write ``network`` as programs with its device and dtype; return what export.json holds."""
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    at, side, config = (network.resolution, network.fade), network.resolution, network.config
+    at, side, config = (network.resolution, float(network.fade)), network.resolution, network.config
     weight = next(network.parameters())
     images = weight.new_zeros(2, config.model.channels, side, side)
     latents = weight.new_zeros(2, config.model.latent_dim)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dcvae.config import Config
 from dcvae.models.backbones import build_decoder, build_encoder
+from dcvae.models.layers import Fade
 
 
 class Generated(NamedTuple):
@@ -36,10 +37,10 @@ class DCVAE(nn.Module):
         self.decoder = build_decoder(config.model)
         self.resolution = config.model.resolution
         """Side of the images in pixels; lower than the configured one while the model grows."""
-        self.fade = 1.0
+        self.fade: Fade = 1.0
         """Weight of the newest resolution, below 1 while it is faded in."""
 
-    def grow_to(self, resolution: int, fade: float) -> None:
+    def grow_to(self, resolution: int, fade: Fade) -> None:
         """Set the current resolution (pixels) and the weight of its newest layers (0 to 1)."""
         self.resolution, self.fade = resolution, fade
 

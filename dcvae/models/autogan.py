@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcvae.config import ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, apart, together, unit_rows
-from dcvae.models.layers import box_sum
+from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, apart, pixel_at, together, unit_rows
+from dcvae.models.layers import Fade, box_sum
 from dcvae.models.normalization import GlobalBatchNorm2d, normalize_spectrum
 from dcvae.models.spectral import NormalizedLayers, Spectrum
 
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
         _initialize(self)
 
     def forward(
-        self, z: Tensor, resolution: int, fade: float, sizes: Sequence[int] | None = None
+        self, z: Tensor, resolution: int, fade: Fade, sizes: Sequence[int] | None = None
     ) -> Tensor:
         """Map latents [N, D] to images [N, C, 32, 32] in [-1, 1].
 
@@ -89,7 +89,7 @@ class Decoder(nn.Module):
         """One part: the network does not grow."""
         return {CORE: [self]}
 
-    def at_work(self, resolution: int, fade: float) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade) -> set[str]:
         """The whole network."""
         return {CORE}
 
@@ -143,7 +143,7 @@ class Encoder(nn.Module):
         _initialize(self)
         self.spectrum = Spectrum(normalize_spectrum(self))
 
-    def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, resolution: int, fade: Fade) -> tuple[Tensor, Tensor]:
         """Map images [N, C, 32, 32] to (μ [N, D], log σ² [N, D])."""
         # Not len(): it would fix the number of images of an exported program.
         layers = self.spectrum.normalized([images.shape[0]], training=self.training)
@@ -156,7 +156,7 @@ class Encoder(nn.Module):
         """One part: the network does not grow."""
         return {CORE: [self]}
 
-    def at_work(self, resolution: int, fade: float) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade) -> set[str]:
         """The whole network."""
         return {CORE}
 
@@ -190,9 +190,9 @@ class AutoganDualEncoder(DualEncoder):
         self,
         sets: list[Tensor],
         resolution: int,
-        fade: float,
+        fade: Fade,
         head: str,
-        location: tuple[int, int] | None = None,
+        location: Tensor | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
         """As in :meth:`DualEncoder.forward`; each set has its own power iteration."""
         count = None if head == "score" else len(self.spectrum.layers) - 1
@@ -220,16 +220,16 @@ class AutoganDualEncoder(DualEncoder):
         return low, layers.linear(self.dense, F.relu(x).sum(dim=(2, 3)))
 
     def _embed(
-        self, images: Tensor, layers: NormalizedLayers, location: tuple[int, int] | None
+        self, images: Tensor, layers: NormalizedLayers, location: Tensor | None
     ) -> dict[str, Tensor]:
         low, high = self._trunk(images, layers)
         embedded = self.low_embedding(self.low_map(low).flatten(1))
         embeddings = {"low": unit_rows(embedded), "high": unit_rows(high)}
         if location is not None:
-            embeddings["patch"] = unit_rows(low[:, :, *location])
+            embeddings["patch"] = unit_rows(pixel_at(low, location))
         return embeddings
 
-    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
+    def features(self, images: Tensor, resolution: int, fade: Fade) -> FeatureMaps:
         """As in :meth:`DualEncoder.features`; low is [N, F, 16, 16], high [N, F, 8, 8]."""
         trunk = len(self.spectrum.layers) - 2
         layers = self.spectrum.normalized([len(images)], training=self.training, count=trunk)
@@ -243,7 +243,7 @@ class AutoganDualEncoder(DualEncoder):
             "embed": [self.low_map, self.low_embedding],
         }
 
-    def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade, head: str) -> set[str]:
         """As in :meth:`DualEncoder.at_work`."""
         return {"shared", head}
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dcvae.models.layers import Fade
 from dcvae.objective.precision import at_least_float32
 
 
@@ -35,9 +36,9 @@ class DualEncoder(nn.Module, ABC):
         self,
         sets: list[Tensor],
         resolution: int,
-        fade: float,
+        fade: Fade,
         head: str,
-        location: tuple[int, int] | None = None,
+        location: Tensor | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
         """Apply one head to several sets of images, as if in one call per set.
 
@@ -47,12 +48,13 @@ class DualEncoder(nn.Module, ABC):
         - ``"score"``: the real/fake scores [N]; positive means real.
         - ``"embed"``: the contrastive embeddings, rows of unit length (paper 4.1, A.5). ``low``
           [N, embedding_dim] is deep supervision (1 x 1 convolution, then linear), ``high``
-          [N, embedding_dim] comes from the first linear layer. Given a ``location`` (row, column)
-          of the low map, ``patch`` [N, patch_dim] holds its channels at that location (4.1).
+          [N, embedding_dim] comes from the first linear layer. Given a ``location`` of the
+          low map, as :func:`pixel_at` takes it, ``patch`` [N, patch_dim] holds its channels there
+          (4.1).
         """
 
     @abstractmethod
-    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
+    def features(self, images: Tensor, resolution: int, fade: Fade) -> FeatureMaps:
         """Map one set of images [N, C, r, r] in [-1, 1] to the inputs of the heads."""
 
     @abstractmethod
@@ -60,8 +62,16 @@ class DualEncoder(nn.Module, ABC):
         """The modules that are optimized together, by part name."""
 
     @abstractmethod
-    def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade, head: str) -> set[str]:
         """The parts that receive gradients at (resolution, fade) through ``head``."""
+
+
+def pixel_at(x: Tensor, location: Tensor) -> Tensor:
+    """The channels [N, F] of [N, F, H, W] at ``location`` [1], any dtype: row · W + column.
+
+    The location is read on the device only.
+    """
+    return x.flatten(2).index_select(2, location.long()).squeeze(2)
 
 
 def unit_rows(x: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from dcvae.objective.precision import at_least_float32
 
 LEAKY_SLOPE = 0.2
 HE_GAIN = math.sqrt(2.0)
+Fade = float | Tensor
+"""Weight of the newest resolution, 0 to 1. While it fades in, training keeps it on the device, as a
+scalar tensor: no decision of the host depends on its value."""
 
 
 class EqualizedConv2d(nn.Module):
@@ -96,6 +99,19 @@ def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
     """
     scale = torch.rsqrt(at_least_float32(x).square().mean(dim=1, keepdim=True) + eps)
     return x * scale.to(x.dtype)
+
+
+def fading(fade: Fade) -> bool:
+    """Whether the newest resolution is still fading in."""
+    return isinstance(fade, Tensor) or fade < 1
+
+
+def blend(before: Tensor, newest: Tensor, fade: Fade) -> Tensor:
+    """``before`` · (1 - ``fade``) + ``newest`` · ``fade``, in the dtype of ``before``."""
+    if not isinstance(fade, Tensor):
+        return before.lerp(newest, fade)
+    mixed = at_least_float32(before).lerp(at_least_float32(newest), fade)
+    return mixed.to(before.dtype)
 
 
 def upsample(x: Tensor) -> Tensor:

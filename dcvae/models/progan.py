@@ -14,14 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from dcvae.config import MIN_RESOLUTION, ModelConfig
-from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, apart, together, unit_rows
+from dcvae.models.dual_encoder import DualEncoder, FeatureMaps, apart, pixel_at, together, unit_rows
 from dcvae.models.layers import (
     HE_GAIN,
     DownConv2d,
     EqualizedConv2d,
     EqualizedLinear,
+    Fade,
     UpConv2d,
+    blend,
     downsample,
+    fading,
     leaky_relu,
     minibatch_stddev,
     pixel_norm,
@@ -40,10 +43,10 @@ def resolutions(config: ModelConfig) -> list[int]:
     return [2**i for i in range(2, config.resolution.bit_length())]
 
 
-def parts_at_work(resolution: int, fade: float, image_layer: str) -> set[str]:
+def parts_at_work(resolution: int, fade: Fade, image_layer: str) -> set[str]:
     """Names of the growing parts at work at (resolution, fade)."""
     parts = {f"{image_layer}.{resolution}"}
-    if fade < 1 and resolution > MIN_RESOLUTION:
+    if fading(fade) and resolution > MIN_RESOLUTION:
         parts.add(f"{image_layer}.{resolution // 2}")
     while resolution > MIN_RESOLUTION:
         parts.add(f"block.{resolution}")
@@ -71,7 +74,7 @@ class Decoder(Recomputing):
             self.to_rgb[str(r)] = EqualizedConv2d(width(config, r), config.channels, 1, gain=1.0)
 
     def forward(
-        self, z: Tensor, resolution: int, fade: float, sizes: Sequence[int] | None = None
+        self, z: Tensor, resolution: int, fade: Fade, sizes: Sequence[int] | None = None
     ) -> Tensor:
         """Map latents [N, D] to images [N, C, r, r]; linear output, aimed at [-1, 1].
 
@@ -90,14 +93,14 @@ class Decoder(Recomputing):
             x = pixel_norm(leaky_relu(convolution(x)))
         return x
 
-    def _newest(self, resolution: int, coarse: Tensor, fade: float) -> Tensor:
+    def _newest(self, resolution: int, coarse: Tensor, fade: Fade) -> Tensor:
         """The last block at work, and the images it makes."""
         first = resolution == MIN_RESOLUTION
         x = coarse if first else self._older(resolution, coarse)
         image: Tensor = self.to_rgb[str(resolution)](x)
-        if fade < 1 and not first:
+        if fading(fade) and not first:
             previous = upsample(self.to_rgb[str(resolution // 2)](coarse))
-            image = previous.lerp(image, fade)
+            image = blend(previous, image, fade)
         return image
 
     def parts(self) -> dict[str, list[nn.Module]]:
@@ -105,7 +108,7 @@ class Decoder(Recomputing):
         grown = {f"{k}.{r}": [m] for k in ("block", "to_rgb") for r, m in getattr(self, k).items()}
         return {"base": [self.dense, self.base], **grown}
 
-    def at_work(self, resolution: int, fade: float) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade) -> set[str]:
         """The parts that receive gradients at (resolution, fade)."""
         return {"base"} | parts_at_work(resolution, fade, "to_rgb")
 
@@ -125,7 +128,7 @@ class Trunk(Recomputing):
                     [EqualizedConv2d(inputs, inputs, 3), DownConv2d(inputs, outputs)]
                 )
 
-    def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, resolution: int, fade: Fade) -> tuple[Tensor, Tensor]:
         """Map [N, C, r, r] to (low [N, F, 8, 8], high [N, F, 4, 4]), F = ``width`` at 4.
 
         ``low`` is the map that enters the 8 x 8 block. At resolution 4, where there is none, it is
@@ -138,15 +141,15 @@ class Trunk(Recomputing):
             x = self.made(r, self._older, r, x)
         return low, x
 
-    def _newest(self, resolution: int, images: Tensor, fade: float) -> tuple[Tensor, Tensor]:
+    def _newest(self, resolution: int, images: Tensor, fade: Fade) -> tuple[Tensor, Tensor]:
         """Images through the first block at work: (the map that enters it, the one that leaves)."""
         x = leaky_relu(self.from_rgb[str(resolution)](images))
         if resolution == MIN_RESOLUTION:
             return upsample(x), x
         entering, x = x, self._older(resolution, x)
-        if fade < 1:
+        if fading(fade):
             previous = self.from_rgb[str(resolution // 2)](downsample(images))
-            x = leaky_relu(previous).lerp(x, fade)
+            x = blend(leaky_relu(previous), x, fade)
         return entering, x
 
     def _older(self, resolution: int, x: Tensor) -> Tensor:
@@ -159,7 +162,7 @@ class Trunk(Recomputing):
         """As in :meth:`Decoder.parts`."""
         return {f"{k}.{r}": [m] for k in ("block", "from_rgb") for r, m in getattr(self, k).items()}
 
-    def at_work(self, resolution: int, fade: float) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade) -> set[str]:
         """The parts that receive gradients at (resolution, fade)."""
         return parts_at_work(resolution, fade, "from_rgb")
 
@@ -175,7 +178,7 @@ class Encoder(nn.Module):
         self.dense = EqualizedLinear(features * 16, features)
         self.moments = EqualizedLinear(features, 2 * config.latent_dim, gain=1.0)
 
-    def forward(self, images: Tensor, resolution: int, fade: float) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, resolution: int, fade: Fade) -> tuple[Tensor, Tensor]:
         """Map images [N, C, r, r] to (μ [N, D], log σ² [N, D])."""
         _, x = self.trunk(images, resolution, fade)
         x = leaky_relu(self.top(x))
@@ -187,7 +190,7 @@ class Encoder(nn.Module):
         """As in :meth:`Decoder.parts`."""
         return {"top": [self.top, self.dense, self.moments], **self.trunk.parts()}
 
-    def at_work(self, resolution: int, fade: float) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade) -> set[str]:
         """The parts that receive gradients at (resolution, fade)."""
         return {"top"} | self.trunk.at_work(resolution, fade)
 
@@ -219,9 +222,9 @@ class ProganDualEncoder(DualEncoder):
         self,
         sets: list[Tensor],
         resolution: int,
-        fade: float,
+        fade: Fade,
         head: str,
-        location: tuple[int, int] | None = None,
+        location: Tensor | None = None,
     ) -> list[Tensor] | list[dict[str, Tensor]]:
         """As in :meth:`DualEncoder.forward`; each set has its own minibatch statistics."""
         sizes = [len(images) for images in sets]
@@ -230,7 +233,7 @@ class ProganDualEncoder(DualEncoder):
             return list(torch.split(self._score(features.high, sizes), sizes))
         return apart(self._embed(features, location), sizes)
 
-    def features(self, images: Tensor, resolution: int, fade: float) -> FeatureMaps:
+    def features(self, images: Tensor, resolution: int, fade: Fade) -> FeatureMaps:
         """As in :meth:`DualEncoder.features`; low is [N, F, 8, 8], high [N, F, 4, 4]."""
         return FeatureMaps(*self.trunk(images, resolution, fade))
 
@@ -240,7 +243,7 @@ class ProganDualEncoder(DualEncoder):
         x = leaky_relu(self.dense(x.flatten(1)))
         return self.score_head(x).squeeze(1)  # type: ignore[no-any-return]
 
-    def _embed(self, features: FeatureMaps, location: tuple[int, int] | None) -> dict[str, Tensor]:
+    def _embed(self, features: FeatureMaps, location: Tensor | None) -> dict[str, Tensor]:
         low = leaky_relu(self.low_map(features.low)).flatten(1)
         x = leaky_relu(self.top(features.high))
         x = leaky_relu(self.dense(x.flatten(1)))
@@ -249,7 +252,7 @@ class ProganDualEncoder(DualEncoder):
             "high": unit_rows(self.high_embedding(x)),
         }
         if location is not None:
-            embeddings["patch"] = unit_rows(features.low[:, :, *location])
+            embeddings["patch"] = unit_rows(pixel_at(features.low, location))
         return embeddings
 
     def parts(self) -> dict[str, list[nn.Module]]:
@@ -261,6 +264,6 @@ class ProganDualEncoder(DualEncoder):
             **self.trunk.parts(),
         }
 
-    def at_work(self, resolution: int, fade: float, head: str) -> set[str]:
+    def at_work(self, resolution: int, fade: Fade, head: str) -> set[str]:
         """As in :meth:`DualEncoder.at_work`."""
         return {"shared", head} | self.trunk.at_work(resolution, fade)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dcvae.config import Config
+from dcvae.models.layers import fading
 from dcvae.objective.augmentation import DRAWS
 from dcvae.training import randomness, ranks
 from dcvae.training.engines import Engine, frozen
@@ -169,18 +170,16 @@ class TrainingStep:
     ) -> tuple[object, ...] | None:
         """What the host decides in ``update``; None if that differs at every step.
 
-        It does while a resolution fades in, with local patches, whose location varies, and until
-        the queues of negatives are full.
+        It does until the queues of negatives are full. The weight of a resolution that fades in and
+        the location of local patches differ too, but only the device reads them.
         """
         resolution, fade = self.networks.at
-        if fade < 1 or any(noise.patch is not None for noise in noises):
-            return None
         if update is self.contrastive and not self.networks.full:
             return None
         shapes = [(tuple(tensor.shape), tensor.dtype) for tensor in inputs]
         firsts = [noise.first for noise in noises]
         rates = [g["lr"] for engine in self.engines.values() for g in engine.adam.param_groups]
-        return (resolution, *shapes, *firsts, *rates)
+        return (resolution, fading(fade), *shapes, *firsts, *rates)
 
     def _means(self) -> Terms:
         """The mean of each term, computed in one operation for all."""
@@ -233,15 +232,18 @@ class TrainingStep:
             for some in noises
         ]
 
-    def _patch_location(self, images: int) -> tuple[int, int] | None:
-        """The location of this step's local patches (4.1), equal on all ranks; None: not yet."""
+    def _patch_location(self, images: int) -> Tensor | None:
+        """The location of this step's local patches (4.1), equal on all ranks; None: not yet.
+
+        [1], row · side + column of the map.
+        """
         after = self.config.objective.local_patches_after
         if after is None or images < after:
             return None
         seed = self.config.training.seed
         side = self.networks.discriminator.patch_side
         row, column = randomness.whole_numbers(side, 2, seed, images, "patch")
-        return row, column
+        return torch.tensor([float(row * side + column)])
 
     def _precision(self) -> torch.autocast | nullcontext[None]:
         if self.config.training.precision != "bfloat16":

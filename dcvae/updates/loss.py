@@ -32,8 +32,9 @@ class Noise:
     augmentation."""
     prior_augmentation: Tensor | None = None
     """The same for the M samples, [M, DRAWS]."""
-    patch: tuple[int, int] | None = None
-    """Row and column of the local patch (4.1), the same for all images; None: no local patch."""
+    patch: Tensor | None = None
+    """Location of the local patch (4.1), [1] as :func:`~dcvae.models.dual_encoder.pixel_at` takes
+    it, the same for all images; None: no local patch."""
 
     def seen(self, images: Tensor) -> Tensor:
         """The N images, or their reconstructions, as shown to D."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dcvae.config import Config
 from dcvae.models import DCVAE, DualEncoder, build_dual_encoder
+from dcvae.models.layers import Fade
 from dcvae.models.recomputing import recompute_from
 from dcvae.objective.averaging import decay
 from dcvae.objective.negatives import NegativeQueue
@@ -36,6 +37,9 @@ class Networks(nn.Module):
         """ᾱ: the moving average of encoder and decoder, which is what snapshots hold."""
         self.key_encoder = _frozen_copy(self.discriminator) if objective.contrastive else None
         """The momentum copy of D that makes keys (He et al., 2020); None without Eq. 6."""
+        self.register_buffer("fade", torch.ones(()), persistent=False)
+        self.fade: Tensor
+        """Weight of the newest resolution while it fades in; always the same memory, for graphs."""
         self.queues = nn.ModuleDict()
         if objective.contrastive:
             dims = {"low": config.model.embedding_dim, "high": config.model.embedding_dim}
@@ -45,6 +49,17 @@ class Networks(nn.Module):
                 {name: NegativeQueue(objective.negatives, d) for name, d in dims.items()}
             )
 
+    def lay_out(self, layout: torch.memory_format) -> None:
+        """Store the weights of convolutions in the memory format of the images.
+
+        Otherwise a convolution converts them at each call. Weights under spectral norm stay as they
+        are: they are used as matrices, and the normalized ones are new tensors at each pass.
+        """
+        for module in self.modules():
+            weight = module._parameters.get("weight")
+            if weight is not None and weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=layout)
+
     @property
     def discriminator(self) -> DualEncoder:
         """D, for the methods that have it."""
@@ -52,7 +67,7 @@ class Networks(nn.Module):
         return self.dual_encoder
 
     @property
-    def at(self) -> tuple[int, float]:
+    def at(self) -> tuple[int, Fade]:
         """The current resolution (pixels) and the weight of its newest layers (0 to 1)."""
         return self.autoencoder.resolution, self.autoencoder.fade
 
@@ -88,7 +103,7 @@ class Networks(nn.Module):
         if resolution != self.autoencoder.resolution:
             for layer in self.queues:
                 self._queue(layer).clear()
-        self.autoencoder.grow_to(resolution, fade)
+        self.autoencoder.grow_to(resolution, self.fade.fill_(fade) if fade < 1 else fade)
         self.averaged.grow_to(resolution, fade)
 
     @torch.no_grad()

@@ -72,7 +72,7 @@ def test_images_latents_and_embeddings_have_their_shapes() -> None:
     images = model.sample(2, torch.Generator().manual_seed(0))
     assert images.shape == (2, 1, 32, 32)
     assert model.encode(images)[0].shape == (2, 16)
-    (embeddings,) = dual_encoder([images], 32, 1.0, "embed", (1, 2))
+    (embeddings,) = dual_encoder([images], 32, 1.0, "embed", torch.tensor([18]))
     assert {k: v.shape[1] for k, v in embeddings.items()} == {"low": 16, "high": 16, "patch": 128}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dcvae.models import DCVAE, build_dual_encoder
 from dcvae.presets import configure
@@ -69,12 +70,15 @@ def test_growth_starts_from_what_was_learned() -> None:
 def test_embeddings_do_not_depend_on_the_images_beside() -> None:
     dual_encoder = build_dual_encoder(configure("digits").model)
     images = torch.rand(6, 1, 16, 16) * 2 - 1
-    (together,) = dual_encoder([images], 16, 1.0, "embed", (2, 3))
-    (alone,) = dual_encoder([images[:1]], 16, 1.0, "embed", (2, 3))
+    place = torch.tensor([2 * dual_encoder.patch_side + 3])
+    (together,) = dual_encoder([images], 16, 1.0, "embed", place)
+    (alone,) = dual_encoder([images[:1]], 16, 1.0, "embed", place)
     assert set(together) == {"low", "high", "patch"}
     for name, rows in together.items():
         torch.testing.assert_close(alone[name], rows[:1])
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(6))
+    there = dual_encoder.features(images, 16, 1.0).low[:, :, 2, 3]
+    torch.testing.assert_close(together["patch"], F.normalize(there, dim=1))
 
 
 def test_public_methods_check_their_input() -> None:

@@ -121,11 +121,14 @@ def _gradients(term: str, value: Tensor, networks: Networks) -> dict[str, Tensor
     return found
 
 
-def steps(settings: list[str], count: int) -> dict[str, Tensor]:
+def steps(
+    settings: list[str], count: int, layout: torch.memory_format = torch.contiguous_format
+) -> dict[str, Tensor]:
     """State after ``count`` steps under DeepSpeed, over the phases of the schedule."""
     chosen = config(settings)
     networks = Networks(chosen)
     ranks.equalize(networks)
+    networks.lay_out(layout)
     step = TrainingStep(chosen, networks, build(networks.trained, chosen.training))
     images = 0
     for _ in range(count):

@@ -23,16 +23,21 @@ SETTINGS = {
     "autogan": [*tasks.AUTOGAN, "objective.gan_loss=hinge", "objective.negatives=32"],
     "progan": [*tasks.PROGAN, "objective.gan_loss=wgan_gp", "objective.negatives=32"],
 }
+SETTINGS["progan fading in, patches moving"] = [
+    *SETTINGS["progan"],
+    "objective.local_patches_after=0",
+]
 
 
 def trained(config: Config, graphs: Graphs, steps: int) -> tuple[Networks, list[dict[str, float]]]:
     """Networks and losses after ``steps`` steps at the final resolution."""
     networks = Networks(config).double()
     resolution = config.training.phases[-1].resolution
-    networks.grow_to(resolution, 1.0)
+    fades = config.objective.local_patches_after == 0
     step = TrainingStep(config, networks, plain_engines(networks, fused=True), graphs)
     losses = []
     for number in range(steps):
+        networks.grow_to(resolution, (number + 1) / 20 if fades else 1.0)
         batches = []
         for part in range(config.training.discriminator_steps):
             images = (number * config.training.discriminator_steps + part) * BATCH
