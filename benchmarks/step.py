@@ -25,7 +25,7 @@ from benchmarks.plain import PlainStep
 from dcvae.config import Config
 from dcvae.presets import configure
 from dcvae.training import engines, ranks
-from dcvae.training.device import layout
+from dcvae.training.device import lay_out
 from dcvae.training.randomness import Rows
 from dcvae.training.step import MicroBatch, TrainingStep
 from dcvae.updates import Networks
@@ -37,8 +37,9 @@ Updates = dict[str, Callable[[], None]]
 def our_step(config: Config, device: torch.device) -> TrainingStep:
     """Our step on networks of its own, under DeepSpeed."""
     networks = Networks(config).to(device)
-    networks.lay_out(layout(device, config))
-    return TrainingStep(config, networks, engines.build(networks.trained, config.training))
+    built = engines.build(networks.trained, config.training)
+    lay_out(networks, device, config)
+    return TrainingStep(config, networks, built)
 
 
 def our_updates(config: Config, batch: int, device: torch.device) -> Updates:

@@ -9,6 +9,7 @@ from dcvae.errors import UserError
 from dcvae.messages import Notice, emit
 from dcvae.training import ranks
 from dcvae.training.graphs import CudaRecorder, Graphs
+from dcvae.updates import Networks
 
 TENSOR_CORES = (8, 0)
 """Lowest compute capability of a GPU with TF32 and bfloat16."""
@@ -58,6 +59,16 @@ def layout(device: torch.device, config: Config) -> torch.memory_format:
     low = device.type == "cuda" and config.training.precision != "float32"
     by_pixel = low or config.model.backbone == "autogan"
     return torch.channels_last if by_pixel else torch.contiguous_format
+
+
+def lay_out(networks: Networks, device: torch.device, config: Config) -> None:
+    """Store weights in the :func:`layout` of the images; after engines have been built on them.
+
+    DeepSpeed sends only contiguous weights between ranks when it starts. With ZeRO they stay as
+    they are: views of its flat buffers.
+    """
+    if not config.training.zero_stage:
+        networks.lay_out(layout(device, config))
 
 
 def graphs(device: torch.device, config: Config) -> Graphs:

@@ -11,7 +11,7 @@ from dcvae.run_folder import RunFolder, snapshot_place
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
 from dcvae.training import checkpoint, engines, ranks
-from dcvae.training.device import graphs, own_device, prepare
+from dcvae.training.device import graphs, lay_out, own_device, prepare
 from dcvae.training.feed import Feed
 from dcvae.training.pace import Pace, pace_of
 from dcvae.training.profiling import Profiler
@@ -52,10 +52,10 @@ def train(config: Config, data: str, out: str) -> None:
     except NonFiniteError as error:
         last = checkpoint.committed(folder.checkpoints)
         advice = folder.break_off(str(error), last[-1] if last else None)
-        ranks.finish()
+        ranks.part()
         raise NonFiniteError(f"{error}; the run is stopped: {advice}") from None
     except Stopped:
-        ranks.finish()
+        ranks.part()
         raise
     ranks.finish()
 
@@ -105,8 +105,8 @@ class Training:
             self.networks.autoencoder.resolution = saved.state["resolution"]
             self.folder.resume_metrics(self.images)
         ranks.equalize(self.networks)
-        self.networks.lay_out(self.layout)
         self.engines = engines.build(self.networks.trained, config.training)
+        lay_out(self.networks, self.device, config)
         if saved is not None:
             checkpoint.restore(saved, self.engines)
         self.step = TrainingStep(config, self.networks, self.engines, graphs(self.device, config))

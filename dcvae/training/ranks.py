@@ -42,15 +42,20 @@ def start(device: torch.device) -> None:
         dist.init_process_group(backend, store=alone, rank=0, world_size=1, timeout=TIMEOUT)
 
 
-def finish() -> None:
-    """Leave the process group once everything is sent, so that its threads end before we do.
+def part() -> None:
+    """Stop watching each other; all ranks must call it, and none returns before all have.
 
-    All ranks must call it, and none returns before all have: the first one to exit has its agent
-    end the others, soon by force, and may take the store with it.
+    The first one to exit has its agent end the others, soon by force, and may take the store that
+    they watch with it.
     """
     while _watch:
         _watch.pop().leave()
-        wait()  # until all have left: the store ends with the rank that hosts it
+    wait()
+
+
+def finish() -> None:
+    """Leave the process group once everything is sent, so that its threads end before we do."""
+    part()
     if dist.is_initialized():
         dist.destroy_process_group()
 

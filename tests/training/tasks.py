@@ -128,8 +128,8 @@ def steps(
     chosen = config(settings)
     networks = Networks(chosen)
     ranks.equalize(networks)
-    networks.lay_out(layout)
     step = TrainingStep(chosen, networks, build(networks.trained, chosen.training))
+    networks.lay_out(layout)
     images = 0
     for _ in range(count):
         stage = stage_at(chosen.training.phases, images)

@@ -16,7 +16,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("backbone", list(SETTINGS))
 def test_steps_with_weights_in_channels_last(pool: Pool, backbone: str) -> None:
-    """Across growth too: DeepSpeed broadcasts, reduces and steps such weights."""
+    """Across growth too: DeepSpeed reduces and steps such weights."""
     (usual,) = pool.run(1, tasks.steps, SETTINGS[backbone], 3)
     for world_size in (1, 2):
         found = pool.run(world_size, tasks.steps, SETTINGS[backbone], 3, torch.channels_last)
