@@ -73,6 +73,7 @@ def evaluate(
     """
     from dcvae.evaluation import evaluate as measure
     from dcvae.evaluation import protocol_for
+    from dcvae.evaluation.best import LAST
     from dcvae.evaluation.results import REPORT
     from dcvae.registry import resolve
     from dcvae.report import write_report
@@ -102,7 +103,7 @@ def evaluate(
             reference or _cache(),
             write_report,
             protocol=asked,
-            last=last or (5 if whole_run else 1),
+            last=last or (LAST if whole_run else 1),
             select_by=select_by,
             progress=report,
             weights=weights,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from dcvae.models.across_ranks import all_rows, world_size
+from dcvae.models.dual_encoder import together
 from dcvae.objective.precision import at_least_float32, full_precision
 
 POWER_ITERATIONS = 20
@@ -33,7 +34,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         pieces = torch.split(x, [len(x)] if sizes is None else list(sizes))
         if world_size() == 1:
-            return _joined([super(GlobalBatchNorm2d, self).forward(piece) for piece in pieces])
+            return together([super(GlobalBatchNorm2d, self).forward(piece) for piece in pieces])
         # [pixels, channels]: a view, if the maps are in channels-last layout.
         exact = [at_least_float32(piece).movedim(1, -1).flatten(0, 2) for piece in pieces]
         own_means = [pixels.mean(0) for pixels in exact]
@@ -52,7 +53,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             shift = self.bias + (own_means[k] - mean[k]) * scale[k]
             pixels = torch.addcmul(shift, centred[k], scale[k])
             normalized.append(pixels.view(len(piece), *piece.shape[2:], -1).movedim(-1, 1))
-        return _joined(normalized).to(x.dtype)
+        return together(normalized).to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, counts: list[int]) -> None:
@@ -116,7 +117,3 @@ def normalize_spectrum(module: nn.Module) -> list[nn.Conv2d | nn.Linear]:
         # unsafe: skips PyTorch's trial call, which would make one more iteration.
         register_parametrization(layer, "weight", normalized, unsafe=True)
     return layers
-
-
-def _joined(pieces: list[Tensor]) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)

@@ -11,16 +11,6 @@ from dcvae.storage.embedded import EmbeddedS3
 TRAIN = "train --preset smoke --out {new} --data"
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shard set of digits at 4, 8 and 16 pixels."""
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    with pytest.raises(SystemExit) as ended:
-        main(["shard", "sklearn:digits", str(folder), "--resolution", "16"])
-    assert ended.value.code == 0
-    return folder
-
-
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The sentence with which the command refuses ``arguments``."""
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Real photographs, cut into small images."""
+"""Crops of real photographs, the digits, and models of them."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from sklearn.datasets import load_sample_images
 from dcvae.evaluation.extractors import Extractor, load_extractor
 from dcvae.models import DCVAE
 from dcvae.presets import configure
-from dcvae.sharding.shard import shard
 from dcvae.snapshot import save_snapshot
 from dcvae.storage import open_storage
 
@@ -40,11 +39,9 @@ def write_model(folder: Path, seed: int = 0, break_it: bool = False, images: int
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
+def digits(digits: Path) -> str:
     """scikit-learn's digits up to 8 pixels: 1,438 to learn from and 359 held out."""
-    place = str(tmp_path_factory.mktemp("data") / "digits")
-    shard("sklearn:digits", place, resolution=8)
-    return place
+    return str(digits)
 
 
 @pytest.fixture(scope="session")

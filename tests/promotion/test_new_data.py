@@ -1,5 +1,6 @@
 """New images came: the champion is measured on them too, and the better model leads."""
 
+import pytest
 import torch
 
 from dcvae.evaluation import evaluate
@@ -29,9 +30,16 @@ def snapshot_of(folder, grey: float) -> str:
     return str(folder)
 
 
-def test_a_champion_of_older_data_is_measured_on_the_new_ones(digits, tmp_path):
-    old, new = str(digits), str(tmp_path / "new")
-    shard("sklearn:digits", new, resolution=8, samples_per_shard=500)
+@pytest.fixture(scope="module")
+def new(tmp_path_factory):
+    """The digits in other shards, so with another fingerprint."""
+    place = str(tmp_path_factory.mktemp("new"))
+    shard("sklearn:digits", place, resolution=8, samples_per_shard=500)
+    return place
+
+
+def test_a_champion_of_older_data_is_measured_on_the_new_ones(digits, new, tmp_path):
+    old = str(digits)
     registry = str(tmp_path / "registry")
     models = {"good": -0.5, "bad": 0.9, "best": -0.4}
     snapshots = {name: snapshot_of(tmp_path / name, grey) for name, grey in models.items()}
@@ -56,9 +64,8 @@ def test_a_champion_of_older_data_is_measured_on_the_new_ones(digits, tmp_path):
     assert [event.moved for event in history(registry, "digits")] == [True, False, False, True]
 
 
-def test_what_is_measured_ahead_is_not_measured_in_registering(digits, tmp_path):
-    old, new = str(digits), str(tmp_path / "new")
-    shard("sklearn:digits", new, resolution=8, samples_per_shard=500)
+def test_what_is_measured_ahead_is_not_measured_in_registering(digits, new, tmp_path):
+    old = str(digits)
     registry, first, second = (str(tmp_path / name) for name in ("registry", "first", "second"))
     good, best = snapshot_of(tmp_path / "good", -0.5), snapshot_of(tmp_path / "best", -0.4)
     evaluate(good, old, first, protocol="held-out,samples=16,reference_images=16")

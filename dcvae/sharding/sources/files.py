@@ -20,7 +20,6 @@ from dcvae.shards.encodings import BadImage
 from dcvae.storage import open_storage
 
 MAX_FILE_BYTES = 256 << 20
-LABEL_FILE = "dataset.json"
 _INSTEAD = {".tar": "webdataset:", ".parquet": "parquet:"}
 
 

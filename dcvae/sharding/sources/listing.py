@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from dcvae.sharding.scratch import disk_errors, scratch
 
+LABEL_FILE = "dataset.json"  # of StyleGAN's tools
+
 
 class File(NamedTuple):
     """One file of a source.
@@ -53,7 +55,7 @@ class Listing:
         for file in files:
             if file.ignored:
                 self.ignore(file.ignored, file.path)
-                if PurePosixPath(file.path).name == "dataset.json":
+                if PurePosixPath(file.path).name == LABEL_FILE:
                     self.label_files.append(file.path)
             else:
                 reference = json.dumps(file.path if file.reference is None else file.reference)
