@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from components.base import IMAGE
-from tests.k8s.test_manifests import K8S, KUBECTL
+from tests.k8s.rendered import K8S, KUBECTL
 from tests.processes import free_port
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from typing import Any
 from dcvae.config import Config
 from dcvae.launch.trainjob import cluster_ranks
 from pipelines.graphs.line import SECRET, SECRET_KEYS
-from tests.k8s.test_manifests import KUBECTL
+from tests.k8s.rendered import KUBECTL
 
 SHELL = 'python -c "$@" & child=$!; trap "kill $child" TERM; wait $child; wait $child'
 # What the component train does with its inputs, and that a shell stands before it, as in Kubeflow.

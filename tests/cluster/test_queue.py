@@ -10,7 +10,7 @@ from dcvae.presets import configure
 from dcvae.sharding.shard import shard
 from tests.cluster.conftest import BUCKET, Place, kubectl
 from tests.cluster.test_training import SETTINGS
-from tests.k8s.test_manifests import KUBECTL
+from tests.k8s.rendered import KUBECTL
 
 QUEUE = "dcvae-test"
 

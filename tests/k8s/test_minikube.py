@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.k8s.test_manifests import K8S
+from tests.k8s.rendered import K8S
 
 # One program under all names. It notes its arguments, and answers as a machine would on which
 # the files in $HAS exist.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.k8s.test_manifests import K8S
+from tests.k8s.rendered import K8S
 from tests.launch.pushgateway import pushgateway
 from tests.processes import free_port, wait_until
 
@@ -204,7 +204,7 @@ def test_the_dashboard_is_whole() -> None:
 
 
 def test_the_rendered_dashboard_is_the_file_and_ranks_are_told_their_port(tmp_path: Path) -> None:
-    from tests.k8s.test_manifests import compose, of, render
+    from tests.k8s.rendered import compose, of, render
 
     objects = render(compose(tmp_path, "monitoring"))
     configs = {config["metadata"]["name"]: config for config in of(objects, "ConfigMap")}

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 from pipelines.kubeflow import upload
 from pipelines.kubeflow.client import Kubeflow
 from pipelines.kubeflow.package import compiled, experiments
-from tests.k8s.test_manifests import render
+from tests.k8s.rendered import render
 from tests.pipelines.kfp_server import KfpServer
 
 Capture = pytest.CaptureFixture[str]
@@ -93,13 +92,6 @@ def test_an_image_that_is_not_pinned_is_refused(tmp_path: Path) -> None:
     done = write(tmp_path / "made", "--image", "dcvae:latest")
     assert done.returncode == 2
     assert "must be pinned" in done.stderr
-
-
-@pytest.fixture
-def server() -> Iterator[KfpServer]:
-    server = KfpServer()
-    yield server
-    server.close()
 
 
 def test_uploading_twice_changes_nothing(server: KfpServer, folder: Path, capfd: Capture) -> None:

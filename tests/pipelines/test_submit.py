@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,13 +22,6 @@ from tests.pipelines.kfp_server import KfpServer
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGE = "registry.example/dcvae@sha256:" + "1" * 64
-
-
-@pytest.fixture
-def server() -> Iterator[KfpServer]:
-    server = KfpServer()
-    yield server
-    server.close()
 
 
 def start(server: KfpServer | str, *arguments: str) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ from dcvae.errors import UserError
 from dcvae.sharding.shard import shard
 from dcvae.sharding.sources import Source, open_source
 from dcvae.sharding.sources.lsun import check_whole
-from tests.sharding.test_files import names, paint
+from tests.sharding.folders import names, paint
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dcvae.sharding.sources import open_source
 from dcvae.shards.encodings import BadImage
 from dcvae.storage import join, open_storage
 from dcvae.streaming.stream import read_split
-from tests.sharding.test_files import paint
+from tests.sharding.folders import paint
 
 
 @pytest.fixture

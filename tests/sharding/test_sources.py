@@ -9,22 +9,13 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
-from PIL import Image
 
 from dcvae.errors import UserError
 from dcvae.sharding.shard import shard
-from dcvae.sharding.sources import Source, open_source
+from dcvae.sharding.sources import open_source
 from dcvae.storage import join, open_storage
 from dcvae.streaming.stream import read_split
-
-
-def paint(path: Path, value: int = 0, side: int = 12) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (side, side), (value % 256, 0, 0)).save(path)
-
-
-def names(source: Source, split: str) -> list[str]:
-    return [item.name for item in source.items(split)]
+from tests.sharding.folders import names, paint
 
 
 def test_lsun_is_read_from_its_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

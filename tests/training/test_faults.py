@@ -12,6 +12,7 @@ from dcvae.sharding.shard import shard
 from dcvae.storage import Storage, open_storage
 from dcvae.storage.embedded import EmbeddedS3
 from tests.storage.faults import KINDS, faulty_proxy
+from tests.training.runs import wait_for
 
 RATE = 0.05  # of each kind
 OUTAGE = float(os.environ.get("DCVAE_TEST_OUTAGE", "4"))  # seconds; 30 is what users are promised
@@ -36,14 +37,6 @@ def finish(run: subprocess.Popen[str]) -> None:
     assert run.returncode == 0, said
 
 
-def wait_for(storage: Storage, key: str, run: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while storage.stat(key) is None:
-        assert run.poll() is None, run.communicate()[0]
-        assert time.monotonic() < deadline, f"no {key}"
-        time.sleep(0.05)
-
-
 def weights(run: Storage) -> dict[str, str]:
     """Hashes of all tensors that the run has written."""
     keys = [info.key for info in run.list() if info.key.endswith(".safetensors")]
@@ -65,7 +58,8 @@ def test_faults_and_an_outage_change_no_bit(
         }
         faulty = start(f"{s3_uri}/data", disturbed, through_proxy)
         finish(start(data, quiet, aws_environment))
-        wait_for(open_storage(disturbed), "checkpoints/000000000064/COMMIT.json", faulty)
+        run, marker = open_storage(disturbed), "checkpoints/000000000064/COMMIT.json"
+        wait_for(lambda: run.stat(marker), faulty, marker)
         proxy.down.set()
         time.sleep(OUTAGE)
         was_running = faulty.poll() is None

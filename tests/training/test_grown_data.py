@@ -1,6 +1,5 @@
 """A data set that grows while a run is stopped: the run goes on with what it began with."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from dcvae.sharding.shard import shard
 from dcvae.shards.manifest import Manifest, load_manifest
 from dcvae.storage import open_storage
 from tests.training.pool import Pool
+from tests.training.runs import final_tensors, train_here
 
 SETTINGS = ["model.channels=3", "training.checkpoint_images=64"]
 
@@ -31,30 +31,6 @@ def make_images(source: Path, data: Path, count: int) -> Manifest:
     return shard(str(source), str(data), resolution=8, samples_per_shard=16)
 
 
-def train_here(data: str, out: str, stop: bool) -> bool:
-    """Train in this rank, to the end or to the first step; whether the run was stopped."""
-    import torch
-
-    from dcvae.run_folder import RunFolder
-    from dcvae.training.loop import Stopped, Training
-
-    config = configure("smoke", SETTINGS)
-    folder = RunFolder(open_storage(out), config, data)
-    folder.begin()
-    with Training(config, folder, torch.device("cpu")) as training:
-        training.stop_asked = stop
-        try:
-            training.run()
-        except Stopped:
-            return True
-    return False
-
-
-def weights(run: Path) -> str:
-    file = run / "checkpoints" / "000000000192" / "networks.safetensors"
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 class OneOf:
     """One rank of the pool, for the launcher."""
 
@@ -65,7 +41,7 @@ class OneOf:
 
     def run(self, arguments: Sequence[str], show: Callable[[Progress], None]) -> None:
         given = dict(zip(arguments[1::2], arguments[2::2], strict=True))
-        assert self.pool.run(1, train_here, given["--data"], given["--out"], False) == [False]
+        assert self.pool.run(1, train_here, SETTINGS, given["--data"], given["--out"]) == [False]
 
 
 def test_a_resumed_run_keeps_to_the_version_it_began_with(
@@ -73,8 +49,8 @@ def test_a_resumed_run_keeps_to_the_version_it_began_with(
 ) -> None:
     source, data, run = tmp_path / "images", tmp_path / "data", tmp_path / "run"
     first = make_images(source, data, 40)
-    assert pool.run(1, train_here, str(data), str(tmp_path / "undisturbed"), False) == [False]
-    assert pool.run(1, train_here, str(data), str(run), True) == [True]
+    assert pool.run(1, train_here, SETTINGS, str(data), str(tmp_path / "undisturbed")) == [False]
+    assert pool.run(1, train_here, SETTINGS, str(data), str(run), True) == [True]
     second = make_images(source, data, 60)
     assert second.grown_from == first.fingerprint
 
@@ -84,7 +60,7 @@ def test_a_resumed_run_keeps_to_the_version_it_began_with(
     assert f"keeps to version {first.fingerprint[:8]}" in said
     result = open_storage(str(run)).read_json("result.json")
     assert result["dataset_fingerprint"] == first.fingerprint
-    assert weights(run) == weights(tmp_path / "undisturbed")
+    assert final_tensors(run) == final_tensors(tmp_path / "undisturbed")
 
 
 def test_a_pipeline_makes_a_new_run_of_new_images(tmp_path: Path) -> None:
@@ -101,7 +77,7 @@ def test_a_pipeline_makes_a_new_run_of_new_images(tmp_path: Path) -> None:
 def test_other_images_in_the_same_place_are_refused(pool: Pool, tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     make_images(tmp_path / "images", data, 40)
-    pool.run(1, train_here, str(data), str(run), True)
+    pool.run(1, train_here, SETTINGS, str(data), str(run), True)
     data.rename(tmp_path / "the images of before")
     make_images(tmp_path / "other images", data, 30)
     with pytest.raises(UserError, match="holds a run of another data set"):

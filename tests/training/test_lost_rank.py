@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +14,8 @@ import torch.distributed as dist
 from dcvae.presets import configure
 from dcvae.training import ranks
 from dcvae.training.watch import LOST_EXIT_CODE, Watch
+from tests.processes import free_port
 from tests.training.pool import Pool
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_killed_rank_ends_the_other(digits: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """DeepSpeed's instruments show what is going on, and change nothing."""
 
-import hashlib
 import itertools
 import re
 import time
@@ -8,39 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from dcvae.presets import configure
-from dcvae.storage import open_storage
 from tests.training.pool import Pool
+from tests.training.runs import tensors, train_here
 
 INSTRUMENTS = ["training.log_communication=true", "training.profile_flops=true"]
 
 
-def train_here(settings: list[str], data: str, out: str) -> float:
-    """Train, and return how many milliseconds it took."""
+def timed(settings: list[str], data: str, out: str) -> float:
+    """Train with DeepSpeed's instruments, and return how many milliseconds it took."""
     import deepspeed.comm
-    import torch
 
-    from dcvae.run_folder import RunFolder
-    from dcvae.training.loop import Training
-
-    config = configure("smoke", settings)
-    folder = RunFolder(open_storage(out), config, data)
-    folder.begin()
     began = time.monotonic()
     try:
-        with Training(config, folder, torch.device("cpu")) as training:
-            training.run()
+        train_here(settings, data, out)
     finally:
         deepspeed.comm.configure(enabled=False)  # it is the process's, and others come after us
         deepspeed.comm.reset_log()
     return 1000 * (time.monotonic() - began)
-
-
-def hashes(run: Path) -> dict[str, str]:
-    return {
-        str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in run.rglob("*.safetensors")
-    }
 
 
 @pytest.mark.parametrize("stage", [0, 1])
@@ -50,8 +33,8 @@ def test_tables_in_the_run_folder_and_the_same_weights(
     data, plain, watched = digits, tmp_path / "plain", tmp_path / "watched"
     settings = [f"training.zero_stage={stage}"]
     pool.run(2, train_here, settings, str(data), str(plain))
-    took = pool.run(2, train_here, [*settings, *INSTRUMENTS], str(data), str(watched))
-    assert hashes(watched) == hashes(plain)
+    took = pool.run(2, timed, [*settings, *INSTRUMENTS], str(data), str(watched))
+    assert tensors(watched) == tensors(plain)
     assert not (plain / "profiles").exists()
 
     sent = (watched / "profiles" / "communication.txt").read_text()

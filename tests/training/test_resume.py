@@ -1,13 +1,11 @@
 """The real command, killed and run again, ends with the bytes of a run that was never disturbed."""
 
-import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.processes import alive, below
+from tests.training.runs import final_tensors, wait_for
 
 TRAIN = [sys.executable, "-m", "dcvae", "train", "--preset", "smoke", "--nproc", "2"]
 PHASES = (
@@ -66,7 +65,8 @@ def test_kill_9_of_a_rank_then_the_same_command(
     first = subprocess.Popen(
         command(digits, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(tmp_path / "checkpoints" / "000000000096" / "COMMIT.json", first)
+    marker = tmp_path / "checkpoints" / "000000000096" / "COMMIT.json"
+    wait_for(marker.exists, first, marker)
     victims = ranks_below(first.pid)
     assert len(victims) == 2
     os.kill(victims[1], signal.SIGKILL)
@@ -77,7 +77,7 @@ def test_kill_9_of_a_rank_then_the_same_command(
 
     again = subprocess.run(command(digits, tmp_path), capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
-    assert final_state(tmp_path) == final_state(undisturbed)
+    assert final_tensors(tmp_path) == final_tensors(undisturbed)
     assert metrics(tmp_path) == metrics(undisturbed)
     assert curve(tmp_path) == curve(undisturbed)
 
@@ -88,7 +88,8 @@ def test_sigterm_checkpoints_and_asks_for_a_restart(
     first = subprocess.Popen(
         command(digits, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(tmp_path / "checkpoints" / "000000000032" / "COMMIT.json", first)
+    marker = tmp_path / "checkpoints" / "000000000032" / "COMMIT.json"
+    wait_for(marker.exists, first, marker)
     ranks = ranks_below(first.pid)
     first.send_signal(signal.SIGTERM)
     _, errors = first.communicate(timeout=60)
@@ -99,7 +100,7 @@ def test_sigterm_checkpoints_and_asks_for_a_restart(
     assert not any(map(alive, ranks))
     again = subprocess.run(command(digits, tmp_path), capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
-    assert final_state(tmp_path) == final_state(undisturbed)
+    assert final_tensors(tmp_path) == final_tensors(undisturbed)
 
 
 def test_a_folder_with_another_run_is_refused(digits: Path, undisturbed: Path) -> None:
@@ -107,14 +108,6 @@ def test_a_folder_with_another_run_is_refused(digits: Path, undisturbed: Path) -
     finished = subprocess.run(other, capture_output=True, text=True, timeout=200)
     assert finished.returncode == 2
     assert "another configuration" in finished.stderr
-
-
-def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"no {file}"
-        time.sleep(0.01)
 
 
 def ranks_below(pid: int) -> list[int]:
@@ -126,16 +119,6 @@ def ranks_below(pid: int) -> list[int]:
             if "dcvae.training" in process.cmdline() and "RANK" in process.environ():
                 found[int(process.environ()["RANK"])] = process.pid
     return [found[rank] for rank in sorted(found)]
-
-
-def final_state(run: Path) -> dict[str, str]:
-    """Hashes of the last checkpoint (weights, averages, keys, queues, moments) and snapshot."""
-    files = [
-        run / "checkpoints" / "000000000192" / "networks.safetensors",
-        run / "checkpoints" / "000000000192" / "optimizers.safetensors",
-        run / "snapshots" / "000000000192" / "model.safetensors",
-    ]
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def curve(run: Path) -> list[tuple[int, float]]:

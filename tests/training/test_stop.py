@@ -1,6 +1,5 @@
 """SIGTERM, again and again until everything has ended, loses nothing and breaks nothing."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -16,28 +15,18 @@ from dcvae.storage import open_storage
 from dcvae.training import checkpoint
 from dcvae.training.loop import RESTART_EXIT_CODE
 from tests.training.pool import Pool
+from tests.training.runs import final_tensors, train_here, wait_for
 from tests.training.test_resume import ranks_below
 
-CONFIG = configure("smoke", ["training.checkpoint_images=32", "training.keep_checkpoints=9"])
+SETTINGS = ["training.checkpoint_images=32", "training.keep_checkpoints=9"]
+CONFIG = configure("smoke", SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(pool: Pool, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("undisturbed")
-    pool.run(2, train_to_the_end, str(digits), str(run))
+    pool.run(2, train_here, SETTINGS, str(digits), str(run))
     return run
-
-
-def train_to_the_end(data: str, out: str) -> None:
-    import torch
-
-    from dcvae.run_folder import RunFolder
-    from dcvae.training.loop import Training
-
-    folder = RunFolder(open_storage(out), CONFIG, data)
-    folder.begin()
-    with Training(CONFIG, folder, torch.device("cpu")) as training:
-        training.run()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +47,8 @@ def test_a_storm_of_sigterm(
 ) -> None:
     run = tmp_path / "run"
     agent = start(digits, run, tmp_path / "logs")
-    wait_for(run / "checkpoints" / "000000000032" / "COMMIT.json", agent)
+    marker = run / "checkpoints" / "000000000032" / "COMMIT.json"
+    wait_for(marker.exists, agent, marker)
     targets, deadline, sent = victims(agent.pid), time.monotonic() + 60, 0
     while agent.poll() is None:
         assert time.monotonic() < deadline
@@ -69,8 +59,8 @@ def test_a_storm_of_sigterm(
     assert not ranks_below(agent.pid)
     stopped = checkpoint.committed(open_storage(str(run / "checkpoints")))
     assert 32 <= stopped[-1] < 192
-    pool.run(2, train_to_the_end, str(digits), str(run))
-    assert final_state(run) == final_state(undisturbed)
+    pool.run(2, train_here, SETTINGS, str(digits), str(run))
+    assert final_tensors(run) == final_tensors(undisturbed)
 
 
 def start(data: Path, out: Path, logs: Path) -> subprocess.Popen[bytes]:
@@ -95,20 +85,3 @@ def send(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_for(file: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline, f"no {file}"
-        time.sleep(0.01)
-
-
-def final_state(run: Path) -> dict[str, str]:
-    """Hashes of the last checkpoint (weights, averages, keys, queues, moments)."""
-    last = run / "checkpoints" / "000000000192"
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in last.glob("*.safetensors")
-    }
