@@ -104,6 +104,7 @@ def test_rooms_use_only_those_below(path: Path) -> None:
 
 ONE_MEANING = ("Counter", "Features", "Step", "Source", "resolve", "report", "small", "images")
 ONE_MEANING += ("plan", "run", "ranks", "data_uri", "Place", "Ignored", "world_size")
+ONE_MEANING += ("Rows", "Settings", "claim", "generator", "walk")
 
 
 def defined(path: Path) -> Iterator[str]:

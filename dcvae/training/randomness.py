@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def generator(seed: int, images: int, purpose: str) -> torch.Generator:
+def seeded(seed: int, images: int, purpose: str) -> torch.Generator:
     """The CPU random generator for ``purpose`` in the step after ``images`` images."""
     digest = hashlib.sha256(f"{seed}/{images}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
@@ -19,7 +19,7 @@ def generator(seed: int, images: int, purpose: str) -> torch.Generator:
 def whole_numbers(below: int, count: int, seed: int, images: int, purpose: str) -> list[int]:
     """``count`` whole numbers in [0, below), equal on every rank."""
     drawn: list[int] = torch.randint(
-        below, (count,), generator=generator(seed, images, purpose)
+        below, (count,), generator=seeded(seed, images, purpose)
     ).tolist()
     return drawn
 
@@ -35,11 +35,11 @@ class Rows:
     def normal(self, purpose: str, dimensions: int, ratio: int = 1) -> Tensor:
         """Standard normal float32 [count · ratio, dimensions], on the CPU."""
         shape = (self.total * ratio, dimensions)
-        drawn = torch.randn(shape, generator=generator(self.seed, self.images, purpose))
+        drawn = torch.randn(shape, generator=seeded(self.seed, self.images, purpose))
         return drawn[self.first * ratio : (self.first + self.count) * ratio]
 
     def uniform(self, purpose: str, dimensions: int | None = None, ratio: int = 1) -> Tensor:
         """Uniform float32 in [0, 1), [count · ratio, dimensions] or [count · ratio], on the CPU."""
         shape = (self.total * ratio, *([] if dimensions is None else [dimensions]))
-        drawn = torch.rand(shape, generator=generator(self.seed, self.images, purpose))
+        drawn = torch.rand(shape, generator=seeded(self.seed, self.images, purpose))
         return drawn[self.first * ratio : (self.first + self.count) * ratio]
