@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Stamps carry the hash of what they stand for: touching a file reinstalls nothing.
+# Stamps contain the hash of the file they stand for, so touching it reinstalls nothing.
 LOCKED := .venv/.locked-$(shell sha256sum < requirements.lock | cut -c1-16)
 READY := .venv/.ready-$(shell sha256sum < pyproject.toml | cut -c1-16)
 
@@ -16,10 +16,10 @@ help: ## show this list
 demo: environment ## digits from images to a registered model, on this machine (a few minutes)
 	@$(BIN)/python pipelines/digits.py --local
 
-test: environment chromium prometheus ## all tests (they start a real S3 server, real ranks, a real browser and a real Prometheus)
+test: environment chromium prometheus ## all tests (with a real S3 server, real ranks, a real browser and a real Prometheus)
 	@$(BIN)/python -m pytest $(PYTEST)
 
-fuzz: environment ## 10,000 cases of any arguments and damaged input for every verb (minutes; other ones each time)
+fuzz: environment ## every verb 10,000 times with arbitrary arguments and damaged input (minutes; different each time)
 	@DCVAE_TEST_CASES=10000 $(BIN)/python -m pytest tests/cli/test_any_input.py --timeout 7200
 
 lint: environment ## ruff and mypy
@@ -33,13 +33,13 @@ bench: environment ## how fast the parts are on this machine: step, launches, sc
 manifests: environment ## all pipelines as Kubernetes resources in build/manifests
 	@$(BIN)/python -m pipelines.kubeflow.manifests build/manifests
 
-settings: environment ## docs/settings.md from the settings and variables in the code
+settings: environment ## generate docs/settings.md from the settings and variables in the code
 	@$(BIN)/python -m dcvae.config.reference docs/settings.md
 
-minikube: environment ## a small cluster on this machine, and the digits pipeline run on it
+minikube: environment ## a small cluster on this machine, with the digits pipeline run on it
 	@k8s/minikube.sh up
 
-minikube-down: ## remove that cluster with everything in it
+minikube-down: ## remove that cluster and everything in it
 	@k8s/minikube.sh down
 
 environment: $(LOCKED) $(READY)
@@ -69,7 +69,7 @@ $(READY): pyproject.toml | $(LOCKED)
 	@touch $@
 	@echo "The environment is ready in .venv."
 
-# $(call debian,COMMAND,PACKAGE,WHAT FOR): install a program that Python's registry does not have.
+# $(call debian,COMMAND,PACKAGE,WHAT FOR): install a program that is not a Python package.
 define debian
 command -v $(1) > /dev/null && exit 0; \
 	if ! command -v apt-get > /dev/null; then \
@@ -88,7 +88,7 @@ prometheus:
 	@$(call debian,promtool,prometheus,the test of metrics and alerts)
 	@$(call debian,prometheus-pushgateway,prometheus-pushgateway,the test of steps' metrics)
 
-lock: ## resolve the dependencies anew into requirements.lock (needs uv)
+lock: ## resolve the dependencies again into requirements.lock (needs uv)
 	@command -v uv > /dev/null || { echo "error: 'make lock' needs uv: python3 -m pip install uv"; exit 1; }
 	@uv pip compile pyproject.toml --constraints constraints.txt --extra test --extra lint --extra cluster \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
