@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint bench settings manifests minikube minikube-down lock clean environment chromium prometheus
+.PHONY: help demo test fuzz lint bench bench-gpu settings manifests minikube minikube-down lock clean environment chromium prometheus
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,6 +29,9 @@ lint: environment ## ruff and mypy
 
 bench: environment ## how fast the parts are on this machine: step, launches, scaling, stream, mixing, encodings, evaluation
 	@for name in step launches scaling stream mixing encodings evaluation; do echo "benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name; done
+
+bench-gpu: environment ## a training step on this machine's GPU: time in each precision, memory and timeline, in build/gpu
+	@$(BIN)/python -m benchmarks.gpu --out build/gpu
 
 manifests: environment ## all pipelines as Kubernetes resources in build/manifests
 	@$(BIN)/python -m pipelines.kubeflow.manifests build/manifests

@@ -12,7 +12,7 @@ for the device. Prints three tables in Markdown, with the card's name, and write
   ``timeline-<preset>.json`` beside it opens in chrome://tracing or Perfetto;
 - memory: peak memory of a 512 x 512 step by batch size, with and without computing blocks again.
 
-``--device cpu --tiny`` makes the same tables for narrow networks on a processor, in about a minute:
+``--device cpu --tiny`` makes the same tables for narrow networks on a processor, in some minutes:
 to see that everything works before a GPU is paid for. Its figures mean nothing.
 """
 

@@ -68,7 +68,8 @@ class TrainingConfig(Section):
     cuda_graphs: Annotated[bool, OPERATIONAL] = True
     """On a GPU, replay updates as CUDA graphs: the same numbers, faster."""
     accumulation: Annotated[int, OPERATIONAL] = Field(default=1, ge=1)
-    """Micro-batches whose gradients are accumulated for one update."""
+    """Micro-batches whose gradients are accumulated for one update: less memory, the same update,
+    except with AutoGAN's networks, whose batch statistics are then those of each micro-batch."""
     gradient_clipping: Annotated[float, REMEDY] = Field(default=0.0, ge=0)
     """Largest gradient norm of each network; 0: no clipping."""
     zero_stage: Annotated[Literal[0, 1, 2], OPERATIONAL] = 0
