@@ -50,6 +50,20 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("shard sklearn:digits {new} --resolution 24", "24"),
         ("shard sklearn:faces {new} --resolution 16", "sklearn:"),
         ("shard sklearn:digits ftp://host/x --resolution 16", "s3:// or file://"),
+        ("shard sklearn:digits /sys/new --resolution 16", "cannot write file:///sys/new"),
+        *(
+            (f"shard sklearn:digits {{new}} --resolution 16 {option}", option.split()[0])
+            for option in (
+                *("--test nan", "--test inf", "--test -1", "--workers 0", "--workers -3"),
+                *("--max-bad-fraction nan", "--max-bad-fraction 2"),
+            )
+        ),
+        *(
+            (f"sample {{digits}} --out {{new}}.png --seed {seed}", "--seed")
+            for seed in ("-1", str(2**63), str(10**30))
+        ),
+        (f"{TRAIN} {{digits}} --set training.seed=-1", "training.seed"),
+        (f"{TRAIN} {{digits}} --set training.seed={2**64}", "training.seed"),
         ("evaluate {nowhere} --data {digits} --out {new}", "{nowhere}"),
         (
             "register {nowhere} --evaluation x --registry {new} --name a --maximum b",

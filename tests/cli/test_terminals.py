@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.test_verbs import DCVAE, dcvae
+from tests.registry.conftest import FD, write_evaluation, write_snapshot
 
 EVIL = "x[v2]\x1b[31m[bold]"
 
@@ -70,6 +71,18 @@ def test_a_terminal_without_a_character_gets_it_spelled_out(
                "--max-bad-fraction", "0.1", env=environment, encoding=encoding)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert r"\u2264 holds" in done.stdout
+
+
+def test_a_model_is_registered_on_an_ascii_terminal(tmp_path: Path) -> None:
+    """What the gate says of thresholds has a character that such a terminal lacks."""
+    write_snapshot(tmp_path / "snapshot", b"x")
+    write_evaluation(tmp_path / "evaluation", b"x", {FD: 9.0, "pixel_distance": 9.5})
+    words = ("register", "snapshot", "--evaluation", "evaluation", "--registry", "models")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    gate = ("--name", "digits", "--maximum", "pixel_distance=10")
+    done = run(tmp_path, *words, *gate, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert r"pixel_distance \u2264 10" in done.stdout + done.stderr
 
 
 def test_a_full_disk_behind_the_output_is_told(place: Path) -> None:

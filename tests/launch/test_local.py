@@ -130,6 +130,8 @@ def test_ranks_die_with_a_killed_launcher(
     running = numbers(tmp_path)
     launcher.kill()
     wait_until(lambda: not any(alive(pid) for pid in running), 10)
+    said = [stream.read() for stream in (launcher.stdout, launcher.stderr) if stream]
+    assert not any(b"::dcvae::" in each for each in said), "that is for programs"
 
 
 def test_ranks_die_with_a_killed_agent(tmp_path: Path, launcher: subprocess.Popen[bytes]) -> None:

@@ -70,6 +70,24 @@ def test_an_ascii_terminal_a_full_disk_and_no_home_are_survived(tmp_path: Path) 
     assert (tmp_path / "ü.yaml").stat().st_size > 1000, "the package itself is there"
 
 
+@pytest.mark.parametrize("mode", ["--compile", "--local"])
+def test_a_folder_that_cannot_be_written(mode: str) -> None:
+    """/sys is one in which not even root can write."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "pipelines/digits.py"), mode],
+        cwd="/sys",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "run it from a folder that can be" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_keys_of_a_bucket_name_no_place_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
