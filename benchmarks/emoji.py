@@ -1,4 +1,4 @@
-"""3,926 colour pictures out of Debian's fonts-noto-color-emoji (SIL Open Font License 1.1).
+"""Extracts 3,926 colour pictures from Debian's fonts-noto-color-emoji (SIL Open Font License 1.1).
 
     python -m benchmarks.emoji FOLDER [--font /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf]
 
@@ -22,7 +22,7 @@ ONE_IN = 10
 
 
 def code_points(font: TTFont) -> dict[str, tuple[int, ...]]:
-    """What text each glyph stands for: a character, or several that the font joins."""
+    """The text that each glyph stands for: a character, or several that the font joins."""
     text = {glyph: (code,) for code, glyph in sorted(font.getBestCmap().items(), reverse=True)}
     joined: dict[str, tuple[str, ...]] = {}
     for lookup in font["GSUB"].table.LookupList.Lookup:
@@ -40,7 +40,7 @@ def code_points(font: TTFont) -> dict[str, tuple[int, ...]]:
 
 
 def write(font: TTFont, folder: Path) -> dict[str, int]:
-    """Write the pictures; how many there are of each split."""
+    """Write the pictures; return how many there are of each split."""
     text = code_points(font)
     families: dict[tuple[int, ...], dict[str, bytes]] = defaultdict(dict)
     for glyph, bitmap in font["CBDT"].strikeData[0].items():

@@ -44,7 +44,7 @@ from dcvae.updates import Networks
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 TIMED = ("cifar10", "celebahq512")
-"""Presets whose time is looked into."""
+"""Presets that are profiled."""
 LARGE = "celebahq512"
 BATCHES = (4, 8, 16, 32)
 """Images of a 512 x 512 step."""
@@ -55,7 +55,7 @@ TINY = {
     "progan": ["model.width_base=512", "model.width_max=4"],
 }
 ROWS = 15
-"""Of the table of kernels."""
+"""Rows of the table of kernels."""
 
 
 class Workload:
@@ -117,7 +117,7 @@ def fitted(config: Config, batch: int, device: torch.device) -> tuple[Workload, 
 
 
 def free(device: torch.device) -> None:
-    """Give back what the last workload held, and forget its peak."""
+    """Release the memory of the last workload, and reset the peak."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -131,7 +131,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> str:
-    """Largest memory of tensors since :func:`free`, in GiB; unknown on a processor."""
+    """Peak memory of tensors since :func:`free`, in GiB; unknown on a CPU."""
     if device.type != "cuda":
         return "–"
     return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f}"

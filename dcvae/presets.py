@@ -125,10 +125,10 @@ def _fashion() -> Config:
 
 
 def _small64() -> Config:
-    """For a few thousand pictures of one's own: 64 x 64 in colour, grown from 4 x 4.
+    """For a few thousand pictures of your own: 64 x 64 in colour, grown from 4 x 4.
 
     Rate and batch are those of Progressive GAN's one-GPU recipe; D sees augmented images, so that
-    it does not learn the few there are by heart.
+    it does not memorise the few there are.
     """
     return Config(
         preset="small64",

@@ -73,7 +73,7 @@ class Lines:
 
 
 def describe(done: int, total: int | None) -> str:
-    """``1,200 of 4,800 (25 %)``; without a total what is done, or that it has begun."""
+    """``1,200 of 4,800 (25 %)``; without a total, what is done, or that it has begun."""
     if not total:
         return f"{done:,}" if done else "begun"
     return f"{done:,} of {total:,} ({100 * done // total} %)"

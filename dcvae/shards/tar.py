@@ -97,7 +97,7 @@ def find_members(tar: bytes, encoding: str) -> Members:
         elif name == key + b".cls" and key and len(labels) == len(starts) - 1:
             labels.append(_label(bytes(view[start : start + size]), name))
         else:
-            raise BadShard(f"the member {_shown(name)} has no business here")
+            raise BadShard(f"the member {_shown(name)} is not expected here")
     if tar.count(0, offset) != len(tar) - offset:
         raise BadShard(f"there is something after the end of the archive at byte {offset}")
     if labels and len(labels) != len(starts):

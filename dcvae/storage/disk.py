@@ -21,7 +21,7 @@ def full_disk(code: str) -> str | None:
 
 
 def is_full(folder: str | Path) -> bool:
-    """Whether the disk under ``folder`` has less left than the server needs to take anything."""
+    """Whether the disk below ``folder`` has less free space than the server needs to write."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:
@@ -30,7 +30,7 @@ def is_full(folder: str | Path) -> bool:
 
 
 def full(folder: Path) -> UserError:
-    """What is said where the server can do nothing for want of space."""
+    """The message if the server cannot write for lack of space."""
     return UserError(
         f"the disk under {folder} is full, where the embedded S3 server keeps its files: free some "
         "space, and run the same command again"
@@ -39,7 +39,7 @@ def full(folder: Path) -> UserError:
 
 @contextmanager
 def full_disk_told(folder: Path) -> Iterator[None]:
-    """Around what writes below ``folder``: a full disk is told as such."""
+    """Wraps writes below ``folder``; a full disk raises a UserError."""
     try:
         yield
     except OSError as error:

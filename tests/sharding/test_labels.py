@@ -148,7 +148,7 @@ def test_one_name_for_two_images(images: Path, tmp_path: Path) -> None:
 
 
 def test_labels_and_classes_say_two_things(images: Path) -> None:
-    with pytest.raises(UserError, match="say two things"):
+    with pytest.raises(UserError, match="contradict each other"):
         _ = open_source(str(images), labels="x.csv", classes="none").classes
     with pytest.raises((UserError, BadImage), match=r"there is no .*x\.csv"):
         _ = open_source(str(images), labels="x.csv").classes

@@ -179,7 +179,7 @@ class KubeflowCatalogue(Catalogue):
 
 
 def _awaited(answer: Coroutine[Any, Any, Answer]) -> Answer:
-    """What ``answer`` returns, also where this thread has a loop at work, as in a notebook."""
+    """What ``answer`` returns, even if this thread already runs an event loop, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -136,7 +136,7 @@ def _labels(source: FileSource, listing: Listing) -> Labels | None:
     hints = source.hints
     if hints.labels is not None:
         if hints.classes != "auto":
-            raise UserError("--labels and --classes say two things: leave one of them out")
+            raise UserError("--labels and --classes contradict each other: leave one out")
         root, _, key = hints.labels.rstrip("/").rpartition("/")
         return Labels(hints.labels, open_storage(root or ("/" if _ else ".")).read(key))
     if hints.classes != "auto":
