@@ -176,7 +176,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _unless_absent(error: OSError) -> None:
-    """Skip folders that do not exist, and the one that every ext4 volume keeps for its administrator;
+    """Skip folders that do not exist, and what every ext4 volume keeps for its administrator;
     by default, os.walk would silently skip private folders too."""
     mine = Path(error.filename or "").name != "lost+found"
     if mine and not isinstance(error, FileNotFoundError | NotADirectoryError):
