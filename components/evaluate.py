@@ -15,6 +15,7 @@ def evaluate(
     confusion: Output[ClassificationMetrics],
     report: Output[HTML],
     weights: str = "",
+    perceptual_weights: str = "",
     last: int = 5,
     select_by: str = "frechet_sampling",
     champion: str = "",
@@ -30,6 +31,7 @@ def evaluate(
         confusion: which classes a linear classifier confuses; empty without labels.
         report: a page with tables and pictures.
         weights: URI of Inception's weights; with them, distances are FIDs.
+        perceptual_weights: URI of the weights of the protocol's perceptual network.
         last: how many of the last snapshots to choose from, on few images; 1: only the final one.
         select_by: the metric to choose by, such as frechet_sampling or pixel_distance.
         champion: name of a model in the registry; its champion is measured the same way if it was
@@ -48,18 +50,18 @@ def evaluate(
     from dcvae.storage import open_storage
 
     with running_step() as say:
-        asked, kept = evaluation.protocol_for(snapshot, protocol, weights), reference_uri(storage)
+        asked = evaluation.protocol_for(snapshot, protocol, weights)
+        kept, networks = reference_uri(storage), (weights, perceptual_weights)
         out = evaluation_uri(storage, snapshot, asked.slug, int(last), select_by)
         how = (snapshot, data, out, kept, write_report, asked, int(last), select_by)
-        result = evaluation.evaluate(*how, progress=say, weights=weights)
+        result = evaluation.evaluate(*how, *networks, progress=say)
         print(*result.lines(), sep="\n")
-        for name, value in result.values().items():
-            if abs(value) < float("inf"):  # Kubeflow's JSON has no NaN: the step would fail
-                metrics.log_metric(name, float(value))
+        for name, value in result.finite().items():  # Kubeflow's JSON knows no NaN
+            metrics.log_metric(name, value)
         if result.confusion:
             confusion.log_confusion_matrix(result.confusion.classes, result.confusion.counts)
         Path(metrics.path).write_bytes(open_storage(out).read("evaluation.json"))
         Path(report.path).write_bytes(open_storage(out).read("report.html"))
         if champion:
-            measure_champion(registry_uri(storage), champion, out, data, Aids(kept, weights))
+            measure_champion(registry_uri(storage), champion, out, data, Aids(kept, *networks))
     return out

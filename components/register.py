@@ -19,6 +19,7 @@ def register(
     card: Output[Markdown],
     registry: str = "",
     weights: str = "",
+    perceptual_weights: str = "",
 ) -> str:
     """Register a model; it becomes the champion if it passes the gate.
 
@@ -37,6 +38,7 @@ def register(
         registry: another registry to show it in: kubeflow or mlflow; empty: the one that the
             environment variable DCVAE_REGISTRY names.
         weights: URI of Inception's weights, if the evaluation used them.
+        perceptual_weights: URI of the perceptual network's weights, if the evaluation used them.
 
     Returns:
         URI of the registered version.
@@ -53,7 +55,8 @@ def register(
     with running_step():
         limits = {metric: float(value) for metric, value in maximum.items()}
         given = ("", evaluation, registry_uri(storage), name, limits, {"pipeline_run": run}, data)
-        done = add(*given, open_catalogue(registry or None), Aids(reference_uri(storage), weights))
+        aids = Aids(reference_uri(storage), weights, perceptual_weights)
+        done = add(*given, open_catalogue(registry or None), aids)
         place = "the champion" if done.champion else "not the champion"
         print(f"version {done.version} is {place}: {done.reason}")
         content = open_storage(resolve(done.uri))

@@ -18,6 +18,9 @@ def train(
     variant: str = "",
     protocol: str = "",
     weights: str = "",
+    perceptual_weights: str = "",
+    last: int = 5,
+    select_by: str = "frechet_sampling",
     name: str = "",
     maximum: Dict[str, float] = {},  # noqa: B006, UP006
     registry: str = "",
@@ -34,6 +37,9 @@ def train(
         variant: the setting in which it differs from the trainings beside it; empty: none.
         protocol: how it will be measured; refused now if that is impossible.
         weights: URI of Inception's weights for that.
+        perceptual_weights: URI of the perceptual network's.
+        last: how many of its last snapshots to choose from; refused now if impossible.
+        select_by: the metric to choose by, likewise.
         name: what it will be registered as; refused now if impossible; empty: not registered.
         maximum: largest values that a champion may have; refused now if they will not be measured.
         registry: another registry that will show it.
@@ -43,7 +49,7 @@ def train(
     """
     from pathlib import Path
 
-    from dcvae.evaluation import check_ahead, read_protocol
+    from dcvae.evaluation import check_ahead, check_selection, read_protocol
     from dcvae.launch import train as run_training
     from dcvae.launch.pipeline_step import running_step
     from dcvae.places import run_uri
@@ -57,8 +63,9 @@ def train(
         asked = read_protocol(protocol, config, weights)
         if name:
             check_beforehand(name, maximum, asked, registry)
+        check_selection(int(last), select_by)
         manifest = load_manifest(open_storage(data))
-        check_ahead(asked, config, manifest, weights, maximum)
+        check_ahead(asked, config, manifest, weights, perceptual_weights, maximum)
         out = run_uri(storage, config, manifest)
         snapshot = run_training(config, data, out, int(ranks), show=say.training)
         print(f"finished: {snapshot}")

@@ -197,6 +197,10 @@ def configure(preset: str, settings: list[str] | None = None) -> Config:
     return apply_settings(PRESETS[preset], settings or [])
 
 
+LAST, SELECT_BY = 5, "frechet_sampling"
+"""How many of a run's last snapshots are compared, and by what, to find the one that is measured in
+full; unless somebody says otherwise (see dcvae.evaluation.names)."""
+
 _PAPER = ("cifar10", "stl10", "celeba128", "celebahq512", "lsun_bedroom128")
 
 

@@ -89,11 +89,16 @@ class _Description(BaseModel):
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+class DamagedError(UserError):
+    """A snapshot's weights are not those that were saved."""
+
+
 def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
     """The model of a snapshot, in evaluation mode on ``device``.
 
-    Raises UserError if there is no snapshot, its weights are not those that were saved, or it is
-    of a later format.
+    Raises:
+        DamagedError: its weights are not those that were saved.
+        UserError: there is no snapshot, or it is of a later format.
     """
     import torch
 
@@ -103,7 +108,7 @@ def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
     weights = storage.read(WEIGHTS)
     digest = hashlib.sha256(weights).hexdigest()
     if digest != description["weights_sha256"]:
-        raise UserError(
+        raise DamagedError(
             f"{storage.uri}/{WEIGHTS} is damaged: its sha256 is {digest[:12]}… and "
             f"{description['weights_sha256'][:12]}… was saved; restore it or train again"
         )
@@ -117,7 +122,7 @@ def load_snapshot(storage: Storage, device: str = "cpu") -> "DCVAE":
         model = DCVAE(config)
         model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(
+        raise DamagedError(
             f"{storage.uri}/{WEIGHTS} does not fit its configuration: {str(error).splitlines()[0]}"
         ) from None
     model.grow_to(int(description["resolution"]), float(description["fade"]))

@@ -20,7 +20,7 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
         UserError: names the first of them.
     """
     from dcvae.evaluation import read_protocol
-    from dcvae.evaluation.best import check_metric
+    from dcvae.evaluation.ahead import check_selection
 
     form = {**_defaults(pipeline), **values}
     read_shard_options(str(form.get("shard_options") or ""))
@@ -33,7 +33,9 @@ def check(pipeline: Any, values: Mapping[str, object]) -> None:
         return
     protocol = read_protocol(str(form["protocol"]), config, str(form.get("weights") or ""))
     if "select_by" in form:
-        check_metric(str(form["select_by"]))
+        last = form["last"]
+        assert isinstance(last, int | float), "its type was checked as it was read"
+        check_selection(int(last), str(form["select_by"]))
     if "maximum" not in form:  # a comparison registers no model
         return
     from dcvae.promotion.beforehand import check_beforehand

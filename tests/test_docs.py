@@ -17,6 +17,7 @@ def cells(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.M | re.S)
 
 
+@pytest.mark.timeout(600)  # all steps of a pipeline, in one test, on a busy machine
 def test_the_example_and_the_api_page_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,8 +36,9 @@ def evaluate(
         ),
     ] = None,
     select_by: Annotated[
-        str, typer.Option(help="Metric to choose by, on 10,000 images.")
-    ] = "frechet_sampling",
+        str | None,
+        typer.Option(help="Metric to choose by, on 10,000 images; frechet_sampling by default."),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Path or URI of Inception's weights, which are then used.")
     ] = None,
@@ -73,8 +74,8 @@ def evaluate(
     """
     from dcvae.evaluation import evaluate as measure
     from dcvae.evaluation import protocol_for
-    from dcvae.evaluation.best import LAST
     from dcvae.evaluation.results import REPORT
+    from dcvae.presets import LAST, SELECT_BY
     from dcvae.registry import resolve
     from dcvae.report import write_report
     from dcvae.run_folder import is_run
@@ -104,7 +105,7 @@ def evaluate(
             write_report,
             protocol=asked,
             last=last or (LAST if whole_run else 1),
-            select_by=select_by,
+            select_by=select_by or SELECT_BY,
             progress=report,
             weights=weights,
             perceptual_weights=perceptual_weights,

@@ -1,6 +1,6 @@
 """Measures of a trained model."""
 
-from dcvae.evaluation.ahead import check_ahead
+from dcvae.evaluation.ahead import check_ahead, check_selection
 from dcvae.evaluation.evaluator import evaluate, protocol_for
 from dcvae.evaluation.protocol import Protocol, read_protocol
 from dcvae.evaluation.results import Evaluation, read_evaluation
@@ -9,6 +9,7 @@ __all__ = [
     "Evaluation",
     "Protocol",
     "check_ahead",
+    "check_selection",
     "evaluate",
     "protocol_for",
     "read_evaluation",

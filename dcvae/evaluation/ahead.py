@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dcvae.config import Config
 from dcvae.environment import INCEPTION_WEIGHTS, PERCEPTUAL_WEIGHTS
 from dcvae.errors import UserError
-from dcvae.evaluation.names import PROBE, measurable
+from dcvae.evaluation.names import PROBE, SELECTABLE_BY, compared_metric, measurable
 from dcvae.evaluation.protocol import Protocol
 from dcvae.shards.manifest import Manifest
 
@@ -15,6 +15,7 @@ def check_ahead(
     config: Config,
     manifest: Manifest,
     weights: str | None = None,
+    perceptual_weights: str | None = None,
     maxima: Iterable[str] = (),
 ) -> None:
     """Refuse what would otherwise fail only after the training.
@@ -24,13 +25,14 @@ def check_ahead(
         config: of the model that will be trained.
         manifest: of the images.
         weights: path or URI of Inception's weights.
+        perceptual_weights: path or URI of the weights of the protocol's perceptual network.
         maxima: metrics that the gate will ask for.
 
     Raises:
         UserError: the protocol, its networks' weights, the data or the gate's metrics do not fit.
     """
     check_measurable(protocol, manifest, config.model.channels)
-    _check_networks(protocol, weights)
+    _check_networks(protocol, weights, perceptual_weights)
     known, missing = (
         measurable(protocol.extractor, protocol.perceptual),
         unmeasurable(protocol, manifest),
@@ -48,7 +50,9 @@ def check_ahead(
             )
 
 
-def _check_networks(protocol: Protocol, weights: str | None) -> None:
+def _check_networks(
+    protocol: Protocol, weights: str | None, perceptual_weights: str | None
+) -> None:
     from dcvae.evaluation import extractors, perceptual
     from dcvae.evaluation.weights import check_there, find_weights
 
@@ -57,7 +61,7 @@ def _check_networks(protocol: Protocol, weights: str | None) -> None:
         check_there(place, extractors.NEEDED)
     if protocol.perceptual:
         file, missing = perceptual.file_of(protocol.perceptual)
-        check_there(find_weights(None, PERCEPTUAL_WEIGHTS, file), missing)
+        check_there(find_weights(perceptual_weights, PERCEPTUAL_WEIGHTS, file), missing)
 
 
 def check_measurable(protocol: Protocol, manifest: Manifest, channels: int) -> None:
@@ -80,15 +84,41 @@ def check_measurable(protocol: Protocol, manifest: Manifest, channels: int) -> N
         )
 
 
+def check_selection(last: int, by: str) -> None:
+    """Refuses what no snapshots can be compared by, and fewer of them than one.
+
+    Raises:
+        UserError: it is not of :data:`~dcvae.evaluation.names.SELECTABLE_BY`, or too few.
+    """
+    if last < 1:
+        raise UserError(f"the last {last} snapshots cannot be looked at; give 1 or more")
+    if by not in SELECTABLE_BY:
+        raise UserError(
+            f"snapshots cannot be compared by {by!r}; use one of: {', '.join(SELECTABLE_BY)}"
+        )
+
+
+def not_comparable(by: str, protocol: Protocol, manifest: Manifest) -> str:
+    """Why no snapshots can be compared ``by`` this on this data; empty: they can."""
+    metric = compared_metric(by, protocol.extractor)
+    return unmeasurable(protocol, manifest).get(metric, "")
+
+
 def unmeasurable(protocol: Protocol, manifest: Manifest) -> dict[str, str]:
-    """Metrics that this data does not allow, as far as its manifest tells, each with the reason."""
+    """Metrics that protocol and data do not allow, as far as the manifest tells, with reasons."""
     found: dict[str, str] = {}
-    reference = size(manifest, protocol.reference_split)
-    reconstructed = size(manifest, protocol.reconstructed_split)
-    few = {"sampling": reference, "reconstruction": min(reference, reconstructed)}
-    for metric in measurable(protocol.extractor, protocol.perceptual):
-        images = few.get(metric.rpartition("_")[2])
-        least = 4 if metric.startswith(("precision", "recall")) else 2
+    p, reference = protocol, _at_most(protocol.reference_images, manifest, protocol.reference_split)
+    reconstructed = _at_most(p.reconstructions, manifest, p.reconstructed_split)
+    few = {
+        "sampling": min(reference, p.samples or reference),
+        "reconstruction": min(reference, reconstructed),
+    }
+    for metric in measurable(p.extractor, p.perceptual):
+        images, least = few.get(metric.rpartition("_")[2]), 2
+        if images is not None and metric.startswith(("kid", "kd", "precision", "recall")):
+            images = min(images, p.neighbourhoods)
+        if metric.startswith(("precision", "recall")):
+            least = 4
         if metric.startswith(("pixel", "perceptual")):
             images, least = reconstructed, 1
         if images is not None and images < least:
@@ -119,6 +149,11 @@ def probed_split(manifest: Manifest, split: str) -> str | None:
 def no_reconstructions(manifest: Manifest, split: str) -> str:
     """Why nothing can be reconstructed."""
     return f"{manifest.name} has no images in the split {split}, which would be reconstructed"
+
+
+def _at_most(wanted: int | None, manifest: Manifest, split: str) -> int:
+    total = size(manifest, split)
+    return total if wanted is None else min(wanted, total)
 
 
 def size(manifest: Manifest, split: str) -> int:

@@ -5,26 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 from dcvae.errors import UserError
-from dcvae.evaluation.ahead import no_reconstructions
 from dcvae.evaluation.distances import frechet_distance, kernel_distance
-from dcvae.evaluation.measured_sets import MeasuredSets
+from dcvae.evaluation.measured_sets import DivergedError, MeasuredSets
 from dcvae.evaluation.results import Candidate, Selection
 from dcvae.run_folder import snapshot_counts, snapshot_place, split_snapshot
-from dcvae.snapshot import describe_snapshot
+from dcvae.snapshot import DamagedError, describe_snapshot
 from dcvae.storage import NotFound, Storage, open_storage, to_json
 
-METRICS = (
-    "frechet_sampling",
-    "frechet_reconstruction",
-    "kernel_sampling",
-    "kernel_reconstruction",
-    "pixel_distance",
-)
-"""Metrics that may decide which snapshot is best: lower is better."""
 SAMPLES = 10_000
 """Most images that each snapshot is measured on."""
-LAST = 5
-"""How many snapshots of a run are considered."""
 FOLDER = "candidates"
 
 
@@ -34,13 +23,11 @@ def candidates(snapshot: str, last: int) -> list[Storage]:
     Args:
         snapshot: URI of a run, or of a snapshot; the latter stands for its run up to it, or for
             itself if it is in no run.
-        last: how many at most.
+        last: how many at most, from 1.
 
     Raises:
         UserError: there is no snapshot.
     """
-    if last < 1:
-        raise UserError(f"the last {last} snapshots cannot be looked at; give 1 or more")
     given = open_storage(snapshot)
     uri, name = split_snapshot(snapshot)
     run = open_storage(uri) if uri else given
@@ -87,17 +74,12 @@ def choose(
     return Selection(by=by, samples=SAMPLES, candidates=found, chosen=best.images)
 
 
-def check_metric(by: str) -> None:
-    """Raise UserError for a metric that snapshots cannot be compared by."""
-    if by not in METRICS:
-        raise UserError(f"snapshots cannot be compared by {by!r}; use one of: {', '.join(METRICS)}")
-
-
 def distance(sets: MeasuredSets, by: str) -> float:
     """A metric on at most :data:`SAMPLES` images.
 
     Raises:
-        UserError: the data does not allow it, or the model makes no valid images.
+        UserError: the data does not allow it, or cannot be read.
+        DivergedError: the model makes no valid images.
     """
     sets.check_model()
     measure, _, kind = by.partition("_")
@@ -105,9 +87,6 @@ def distance(sets: MeasuredSets, by: str) -> float:
         ours = sets.samples(SAMPLES)
     else:
         reconstructed = sets.reconstructions(SAMPLES)
-        if not reconstructed.features.total:
-            split = sets.protocol.reconstructed_split
-            raise UserError(no_reconstructions(sets.images.manifest, split))
         if by == "pixel_distance":
             return reconstructed.pixel.value
         ours = reconstructed.features
@@ -133,7 +112,7 @@ def _measured(
         pass
     try:
         value, problem = distance(sets_of(place, description), by), None
-    except UserError as reason:
+    except (DivergedError, DamagedError) as reason:  # and not a storage that does not answer
         value, problem = math.nan, str(reason)
     known = math.isfinite(value)
     candidate = Candidate(

@@ -22,6 +22,10 @@ POSTERIOR = 1 << 32
 """Added to the seed, so that the noise of q(z|x) is not that of the samples again."""
 
 
+class DivergedError(UserError):
+    """A model makes images that are not finite numbers."""
+
+
 @dataclass
 class Reconstructed:
     """What a pass over real images and their reconstructions accumulates."""
@@ -196,7 +200,7 @@ class MeasuredSets:
         """Refuse a model whose training has diverged, before anything is measured.
 
         Raises:
-            UserError: its images are not finite.
+            DivergedError: its images are not finite.
         """
         self.decoded(next(self.prior(2)))
 
@@ -204,11 +208,11 @@ class MeasuredSets:
         """Images ``(n, C, r, r)`` decoded from latents, on the model's device.
 
         Raises:
-            UserError: they are not finite.
+            DivergedError: they are not finite.
         """
         images: Tensor = self.model.decode(z.to(self.device))
         if not images.isfinite().all():
-            raise UserError(
+            raise DivergedError(
                 "the model makes images that are not finite numbers; its training has diverged, "
                 "so evaluate an earlier snapshot"
             )

@@ -7,6 +7,15 @@ Better = Literal["lower", "higher"]
 EXTRACTORS = ("efficientnet-lite0", "inception-v3")
 _INCEPTION = EXTRACTORS[1]
 KINDS = ("sampling", "reconstruction")
+SELECTABLE_BY = (
+    "frechet_sampling",
+    "frechet_reconstruction",
+    "kernel_sampling",
+    "kernel_reconstruction",
+    "pixel_distance",
+)
+"""By what a run's last snapshots may be compared: the lower, the better."""
+_DISTANCES = {"frechet": "fid", "kernel": "kid"}
 
 
 def metric_name(distance: str, kind: str, extractor: str) -> str:
@@ -17,6 +26,13 @@ def metric_name(distance: str, kind: str, extractor: str) -> str:
     if extractor == _INCEPTION:
         return f"{distance}_{kind}"
     return f"{distance.replace('id', 'd')}_{slug}_{kind}"
+
+
+def compared_metric(by: str, extractor: str) -> str:
+    """The metric that comparing snapshots ``by`` one of :data:`SELECTABLE_BY` takes."""
+    measure, _, kind = by.partition("_")
+    distance = _DISTANCES.get(measure)
+    return metric_name(distance, kind, extractor) if distance else by
 
 
 def measurable(extractor: str, perceptual: str | None = None) -> dict[str, Better]:

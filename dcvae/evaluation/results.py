@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -92,7 +93,7 @@ class Selection(_Record):
     by: str
     """The metric; the lowest value is the best."""
     samples: int
-    """Images that each was measured on."""
+    """Images, at most, that each was measured on."""
     candidates: list[Candidate]
     chosen: int
     """``images`` of the best."""
@@ -141,6 +142,10 @@ class Evaluation(_Record):
     def values(self) -> dict[str, float]:
         """Metric name → value."""
         return {name: metric.value for name, metric in self.metrics.items()}
+
+    def finite(self) -> dict[str, float]:
+        """Those of :meth:`values` that are finite numbers, for places that know no others."""
+        return {name: value for name, value in self.values().items() if math.isfinite(value)}
 
     def lines(self) -> list[str]:
         """One line for each metric, for a terminal."""

@@ -52,7 +52,7 @@ def train(
         nproc: total number of ranks; one per GPU of this machine by default.
         ranks: how to start them; by default as a TrainJob if the environment names a training
             runtime (see dcvae.launch.trainjob), otherwise on this machine.
-        show: called with rank 0's progress, at most every few seconds.
+        show: called with rank 0's progress, at most every few seconds, and at the end.
 
     Raises:
         UserError: the configuration, the data and the ranks do not fit together, or ``out`` holds
@@ -75,11 +75,34 @@ def train(
         snapshot = final_snapshot(out, config, manifest)  # its last holder may have finished it
         if snapshot is None:
             RunFolder(open_storage(out), config, data).begin()
-            ranks.run(["dcvae.training", *described], show)
+            told = _Told(show)
+            ranks.run(["dcvae.training", *described], told)
             snapshot = final_snapshot(out, config, manifest)
+            if snapshot:
+                told.end(config.training.total_images)
     if snapshot is None:
         raise RuntimeError(f"the ranks succeeded but {join(out, 'result.json')} is missing")
     return snapshot
+
+
+class _Told:
+    """Passes on what rank 0 says, and the end of the schedule though its last line be lost.
+
+    Torchrun's tail of a rank's output gives up at the end of the file as soon as the rank is gone,
+    and cuts a line in two that it sees half written.
+    """
+
+    def __init__(self, show: Callable[[Progress], None]) -> None:
+        self._show, self._images = show, 0
+
+    def __call__(self, progress: Progress) -> None:
+        self._images = progress.images
+        self._show(progress)
+
+    def end(self, total: int) -> None:
+        """The run is whole."""
+        if self._images < total:
+            self._show(Progress(total, total, seconds_left=0))
 
 
 def check(

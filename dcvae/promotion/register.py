@@ -48,6 +48,8 @@ class Aids:
     """URI of the folder with statistics of real images."""
     weights: str | None = None
     """Path or URI of Inception's weights."""
+    perceptual_weights: str | None = None
+    """Path or URI of the perceptual network's weights."""
 
 
 NO_AIDS = Aids()
@@ -235,7 +237,13 @@ def _measured_alike(
     out = join(model.uri, "comparisons", name)
     snapshot = resolve(join(model.uri, "versions", str(champion.version)))
     return evaluate(
-        snapshot, data, out, aids.reference, protocol=like.protocol, weights=aids.weights
+        snapshot,
+        data,
+        out,
+        aids.reference,
+        protocol=like.protocol,
+        weights=aids.weights,
+        perceptual_weights=aids.perceptual_weights,
     )
 
 

@@ -12,7 +12,7 @@ from dcvae.report.paper import compare
 from dcvae.storage import Storage
 
 if TYPE_CHECKING:
-    from dcvae.evaluation.evaluator import Evaluated
+    from dcvae.evaluation.job import Evaluated
 
 _TITLES = (
     ("fid", "Fréchet Inception distance"),

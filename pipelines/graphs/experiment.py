@@ -7,8 +7,8 @@ from typing import Any, Dict, List  # noqa: UP035 - KFP reads these spellings
 
 from kfp import dsl
 
-from dcvae.presets import default_protocol
-from pipelines.graphs.line import CPU_STEP, GPU_STEP, SELECT_BY, Results, Size, line
+from dcvae.presets import LAST, SELECT_BY, default_protocol
+from pipelines.graphs.line import CPU_STEP, GPU_STEP, Results, Size, line
 from pipelines.graphs.side_by_side import Compared, side_by_side
 
 _SETTINGS = List[str]  # noqa: UP006
@@ -36,10 +36,12 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
         "how to measure: paper, held-out, or changed as paper,samples=9000; empty: the preset's",
     ),
     "weights": (str, "URI of Inception's weights: with them, distances are the paper's FIDs"),
-    "select_by": (
+    "perceptual_weights": (
         str,
-        "metric by which the best of the last 5 snapshots is chosen, such as pixel_distance",
+        "URI of the perceptual network's weights, for a protocol with perceptual=vgg16",
     ),
+    "last": (int, "how many of the last snapshots the best is chosen from; 1: only the final one"),
+    "select_by": (str, "metric by which it is chosen, such as pixel_distance"),
     "maximum": (_LIMITS, "largest values that a champion may have, by metric"),
     "registry": (
         str,
@@ -75,7 +77,7 @@ def one_model(
         large: size of the step that runs the model. The rest are defaults of parameters.
     """
     defaults = _common(name, preset, source, ranks, held_out)
-    defaults |= {"protocol": default_protocol(preset), "select_by": SELECT_BY}
+    defaults |= {"protocol": default_protocol(preset), "last": LAST, "select_by": SELECT_BY}
     defaults |= {"maximum": dict(maximum or {}), "registry": ""}
     if num_tasks is not None:
         defaults["num_tasks"] = num_tasks
@@ -131,6 +133,7 @@ def _common(name: str, preset: str, source: str, ranks: int, held_out: float) ->
         "ranks": ranks,
         "protocol": "",
         "weights": "",
+        "perceptual_weights": "",
     }
 
 

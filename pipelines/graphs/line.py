@@ -14,6 +14,7 @@ from components.shard import shard
 from components.shard_part import shard_part
 from components.train import train
 from dcvae import environment
+from dcvae.presets import LAST, SELECT_BY
 
 SECRET = "dcvae-storage"
 """Secret with the AWS_ variables of the storage; absent if the cloud provides an identity."""
@@ -51,9 +52,6 @@ REGISTRY_SECRET_KEYS = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
-
-SNAPSHOTS, SELECT_BY = 5, "frechet_sampling"
-"""How many of a run's last snapshots the best is chosen from, and by which metric."""
 
 
 class Results(NamedTuple):
@@ -98,7 +96,8 @@ def line(
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
     weights: str = "",
-    snapshots: int = SNAPSHOTS,
+    perceptual_weights: str = "",
+    last: int = LAST,
     select_by: str = SELECT_BY,
     num_tasks: int = 1,
 ) -> Results:
@@ -125,7 +124,8 @@ def line(
         storage=storage,
         protocol=protocol,
         weights=weights,
-        snapshots=snapshots,
+        perceptual_weights=perceptual_weights,
+        last=last,
         select_by=select_by,
         champion=name,
         size=large,
@@ -144,6 +144,7 @@ def line(
         maximum=maximum,
         registry=registry,
         weights=weights,
+        perceptual_weights=perceptual_weights,
         run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,  # the ID, since runs of a schedule have no name here
     )
     prepare(registered, "Register, and judge against the champion", small)
@@ -167,7 +168,8 @@ def train_and_evaluate(
     storage: Any,
     protocol: Any,
     weights: Any,
-    snapshots: Any,
+    perceptual_weights: Any,
+    last: Any,
     select_by: Any = SELECT_BY,
     size: Size,
     champion: Any = "",
@@ -180,14 +182,18 @@ def train_and_evaluate(
     and the gate to judge by ``maximum``. ``size`` is that of the second, which also measures the
     registry's ``champion`` if needed. ``label`` in their titles tells them from similar tasks.
     """
-    how = {"protocol": protocol, "weights": weights}
+    how = {
+        "protocol": protocol,
+        "weights": weights,
+        "perceptual_weights": perceptual_weights,
+        "last": last,
+        "select_by": select_by,
+    }
     trained = train(data=data, storage=storage, **how, **training)
     measured = evaluate(
         snapshot=trained.outputs["Output"],
         data=data,
         storage=storage,
-        last=snapshots,
-        select_by=select_by,
         champion=champion,
         **how,
     )

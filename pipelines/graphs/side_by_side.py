@@ -61,6 +61,7 @@ def side_by_side(
     small: Size = CPU_STEP,
     large: Size = GPU_STEP,
     weights: str = "",
+    perceptual_weights: str = "",
 ) -> Compared:
     """Add to the pipeline being defined: shard, train and evaluate each model, compare.
 
@@ -91,7 +92,8 @@ def side_by_side(
             storage=storage,
             protocol=protocol,
             weights=weights,
-            snapshots=1,  # after as many images as the others
+            perceptual_weights=perceptual_weights,
+            last=1,  # after as many images as the others
             size=large,
             label=f"with {value}" if sweep else str(value),
             preset=preset,

@@ -15,6 +15,7 @@ from kfp.dsl import ClassificationMetrics
 from components.evaluate import evaluate
 from components.train import train
 from dcvae.evaluation.names import measurable
+from dcvae.evaluation.results import Evaluation
 from dcvae.models import DCVAE
 from dcvae.presets import configure
 from dcvae.snapshot import save_snapshot
@@ -121,6 +122,7 @@ class Measured:
     """An evaluation one of whose numbers could not be computed."""
 
     confusion = None
+    finite = Evaluation.finite
 
     def values(self) -> dict[str, float]:
         return {"fd": 1.5, "kd": float("nan"), "probe": float("inf")}
@@ -159,9 +161,11 @@ def test_what_is_no_number_never_reaches_kubeflow(
             "asks for fid_sampling, which held-out v1 does not",
         ),
         ({"name": "digits", "registry": "wandb"}, "there is no registry 'wandb'"),
+        ({"select_by": "beauty"}, "cannot be compared by 'beauty'; use one of: frechet_samp"),
+        ({"last": 0}, "the last 0 snapshots cannot be looked at"),
     ],
 )
-def test_what_registering_would_refuse_is_refused_before_the_training(
+def test_what_later_steps_would_refuse_is_refused_before_the_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: dict[str, Any], sentence: str
 ) -> None:
     """A form that was filled in Kubeflow's page has met no command line of ours."""

@@ -1,5 +1,6 @@
 """The best of a run's last snapshots is found on few images, and only it is measured in full."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from dcvae.errors import UserError
 from dcvae.evaluation import evaluate
-from dcvae.evaluation.best import METRICS, candidates
+from dcvae.evaluation.best import candidates
+from dcvae.evaluation.names import SELECTABLE_BY
 from dcvae.models import DCVAE
 from dcvae.presets import PRESETS, configure
 from dcvae.report import write_report
@@ -109,7 +111,29 @@ def test_a_snapshot_that_has_diverged_is_passed_over(run, digits, tmp_path):
         evaluate(str(tmp_path / "lost"), digits, str(tmp_path / "nothing"), **how)
 
 
-@pytest.mark.parametrize("by", METRICS)
+def test_a_damaged_snapshot_is_passed_over_and_a_lost_shard_is_not(digits, tmp_path):
+    for images in (128, 160):
+        save(tmp_path / "run", images, GREYS[images])
+    weights = tmp_path / "run" / "snapshots" / "000000000128" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    how = {"protocol": PROTOCOL, "last": 2, "select_by": "pixel_distance"}
+    result = evaluate(str(tmp_path / "run"), digits, str(tmp_path / "out"), **how)
+    assert result.selection.chosen == 160
+    assert "is damaged: its sha256 is" in result.selection.candidates[0].problem
+
+    data = tmp_path / "data"
+    shutil.copytree(digits, data)
+    for shard_file in (data / "test" / "r8").iterdir():
+        shard_file.rename(shard_file.with_suffix(".gone"))
+    with pytest.raises(UserError, match=r"shard-000000\.tar"):
+        evaluate(str(tmp_path / "run"), str(data), str(tmp_path / "again"), **how)
+    for shard_file in (data / "test" / "r8").iterdir():
+        shard_file.rename(shard_file.with_suffix(".tar"))
+    again = evaluate(str(tmp_path / "run"), str(data), str(tmp_path / "again"), **how)
+    assert again.selection == result.selection, "nothing of the outage was kept"
+
+
+@pytest.mark.parametrize("by", SELECTABLE_BY)
 def test_every_metric_finds_one(run, digits, tmp_path, by):
     how = {"protocol": PROTOCOL, "last": 2, "select_by": by}
     result = evaluate(str(run), digits, str(tmp_path), **how)

@@ -1,5 +1,6 @@
 """Sets as people really have them: one class, no labels, a few images, nothing held out."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def pictures(folder: Path, count: int, inside: str = "", held_out: float = 0.1) 
 
 
 def ahead(text: str, config: Config, manifest: Manifest, weights: str = "", maxima=()) -> None:
-    check_ahead(read_protocol(text, config, weights), config, manifest, weights, maxima)
+    asked = read_protocol(text, config, weights)
+    check_ahead(asked, config, manifest, weights=weights, maxima=maxima)
 
 
 def manifest_of(data: str) -> Manifest:
@@ -113,6 +115,23 @@ def test_a_few_images_are_measured_as_far_as_they_go(model, tmp_path, count):
             assert "pixel_distance" in result.metrics
 
 
+@pytest.mark.parametrize(("count", "by"), [(2, "frechet_sampling"), (12, "pixel_distance")])
+def test_a_run_whose_snapshots_no_image_can_compare_is_measured_at_its_end(tmp_path, count, by):
+    for images in (160, 192):
+        write_model(tmp_path / "run" / "snapshots" / f"{images:012d}", images=images, seed=images)
+    data = pictures(tmp_path, count, held_out=1 if count == 2 else 0)
+    protocol = "paper,samples=40" if count == 12 else "held-out"
+    out = str(tmp_path / "out")
+    how = {"present": write_report, "protocol": protocol, "last": 5, "select_by": by}
+    result = evaluate(str(tmp_path / "run"), data, out, **how)
+    assert result.snapshot.images == 192
+    assert result.selection is None
+    reason = result.left_out[f"the best of the last 2 snapshots by {by}"]
+    assert re.fullmatch(r"it takes \d images or more in each set, and there are [01]", reason)
+    assert f"<dd>{reason}</dd>" in (tmp_path / "out" / "report.html").read_text()
+    assert evaluate(str(tmp_path / "run"), data, out, **how) == result
+
+
 def test_without_held_out_images_reconstructions_are_left_out_by_the_papers_protocol(
     model, tmp_path
 ):
@@ -149,6 +168,12 @@ def test_what_would_be_impossible_is_refused_before_a_training(tmp_path, digits)
         ahead("paper", config, labelled, weights=str(tmp_path / "inception.pth"))
     with pytest.raises(UserError, match=r"needs torchvision's file vgg16-397923af"):
         ahead("held-out,perceptual=vgg16", config, labelled)
+    vgg16 = read_protocol("held-out,perceptual=vgg16", config)
+    place = str(tmp_path / "vgg16.pth")
+    with pytest.raises(UserError, match=rf"no weights at {place}: the perceptual network vgg16"):
+        check_ahead(vgg16, config, labelled, perceptual_weights=place)
+    Path(place).write_bytes(b"there")
+    check_ahead(vgg16, config, labelled, perceptual_weights=place)
     with pytest.raises(UserError, match="images of 3 channels"):
         ahead("held-out", configure("cifar10"), labelled)
 

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from dcvae.errors import UserError
+from dcvae.launch import train
 from dcvae.launch.local import LocalRanks
 from dcvae.launch.logs import rank_logs
 from dcvae.launch.starter import RankError
 from dcvae.messages import Progress
+from dcvae.presets import configure
 from dcvae.storage import open_storage
 from tests.launch.a_rank import FOLDER
+from tests.launch.here import HereRanks
 from tests.processes import alive, noted, wait_until
 
 LAUNCHER = """
@@ -55,6 +58,19 @@ def test_progress_is_shown_and_the_rest_is_kept_in_a_file(
     assert capfd.readouterr() == ("", "")
     logs = (tmp_path / "logs").rglob("stdout.log")
     assert all("no user should see" in log.read_text() for log in logs)
+
+
+def test_the_end_is_told_though_the_last_line_be_lost(
+    tmp_path: Path, digits: Path, here_ranks: type[HereRanks]
+) -> None:
+    """Those of here_ranks say nothing at all."""
+    shown: list[Progress] = []
+    out = str(tmp_path / "run")
+    given = configure("smoke", ["objective.method=vae"]), str(digits), out
+    train(*given, ranks=here_ranks(), show=shown.append)
+    assert shown == [Progress(192, 192, seconds_left=0)]
+    train(*given, ranks=here_ranks(), show=shown.append)
+    assert len(shown) == 1, "a finished run is not run again"
 
 
 def test_a_failing_rank_is_named_with_its_last_lines(tmp_path: Path) -> None:

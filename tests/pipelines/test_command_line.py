@@ -118,6 +118,7 @@ def test_maxima_are_those_of_the_chosen_extractor() -> None:
         ({"protocol": "paper,samples=none,latent_clamp=-1"}, "latent_clamp cannot be '-1'"),
         ({"protocol": "paper,extractor=inception"}, "extractor cannot be 'inception'"),
         ({"select_by": "beauty"}, "cannot be compared by 'beauty'"),
+        ({"last": 0}, "the last 0 snapshots cannot be looked at; give 1 or more"),
     ],
 )
 def test_a_protocol_that_cannot_be_is_refused_with_the_form(

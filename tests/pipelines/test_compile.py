@@ -20,6 +20,7 @@ from pipelines.kubeflow.package import experiments
 ROOT = Path(__file__).parent.parent.parent
 NAMES = sorted(each.name.removeprefix("dcvae-").replace("-", "_") for each in experiments())
 CORE = {"shard", "train", "evaluate"}
+ASKING = ("train", "evaluate", "register")
 STEPS = CORE | {"numbers", "shard-part", "register", "compare"}
 TYPES = {"STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT"}
 
@@ -55,7 +56,7 @@ def test_the_sdk_loads_it_again(package: Path) -> None:
 def test_parameters_are_typed_described_and_have_defaults(package: Path) -> None:
     spec, _ = documents(package)
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert len(parameters) <= 14, "a form that is filled in a minute"
+    assert len(parameters) <= 16, "a form that is filled in a minute"
     for name, parameter in parameters.items():
         assert parameter["parameterType"] in TYPES, name
         assert "defaultValue" in parameter, name
@@ -190,6 +191,24 @@ def test_a_training_needs_the_clusters_own_words_on_how_to_start_ranks(package: 
         assert optional == {"DCVAE_METRICS_PORT", "DCVAE_TRAINING_QUEUE", "DCVAE_PUSHGATEWAY"}
         container = spec["deploymentSpec"]["executors"][label]["container"]
         assert "accelerator" not in container["resources"], "the ranks have GPUs, not the step"
+
+
+def test_how_to_measure_reaches_every_step_that_asks_for_it(package: Path) -> None:
+    spec, _ = documents(package)
+    declared = spec["root"]["inputDefinitions"]["parameters"]
+    if "last" in declared:
+        assert declared["last"]["defaultValue"] == 5
+    for label, task in steps(spec).items():
+        kind = re.sub(r"^exec-|-\d+$", "", label)
+        wanted = {"weights", "perceptual_weights"} if kind in ASKING else set()
+        wanted |= {"last", "select_by", "protocol"} if kind in ("train", "evaluate") else set()
+        for name in wanted:
+            given = task["inputs"]["parameters"][name]
+            if name in declared:
+                assert given["componentInputParameter"] == name
+            else:  # models are compared after equally many images
+                expected = {"last": 1, "select_by": "frechet_sampling"}[name]
+                assert given["runtimeValue"]["constant"] == expected
 
 
 def test_the_image_is_pinned_to_this_version() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import dcvae
-from dcvae.registry import history
+from dcvae.registry import history, list_versions
 from dcvae.storage.embedded import embedded_s3
 
 PIPELINE = Path(__file__).parent.parent.parent / "pipelines" / "digits.py"
@@ -25,6 +25,7 @@ FAST = [
     "protocol=held-out,samples=64,reference_images=64",
     "maximum={}",
     "source=images",
+    "last=2",
 ]
 
 
@@ -89,6 +90,9 @@ def test_a_retrain_does_something_when_there_are_new_images_and_only_a_better_mo
     bucket = request.getfixturevalue("bucket")
     model = dcvae.load(f"{bucket}/models/digits")
     assert model.sample(3).shape == (3, 1, 8, 8)
+    first = list_versions(f"{bucket}/models", "digits")[0]
+    compared = [each["images"] for each in first.lineage["selection"]["candidates"]]
+    assert compared == [160, 192], "as many of the last snapshots as the form says"
     assert [(event.version, event.moved) for event in history(f"{bucket}/models", "digits")] == [
         (1, True),
         (2, False),
