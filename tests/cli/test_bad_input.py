@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from dcvae.cli import main
+from dcvae.presets import configure
+from dcvae.run_folder import RunFolder
+from dcvae.storage import open_storage
 from dcvae.storage.embedded import EmbeddedS3
 
 TRAIN = "train --preset smoke --out {new} --data"
@@ -107,6 +110,20 @@ def test_a_manifest_of_the_future(
     said = refused(capsys, *TRAIN.format(new=tmp_path / "run").split(), str(tmp_path))
     assert "99" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "result.json"])
+def test_a_damaged_run_folder(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    run = tmp_path / "run"
+    RunFolder(open_storage(str(run)), configure("smoke"), str(digits)).begin()
+    for body in ("", "{", "null", "[]", "{}", '{"config": 1}', "[" * 100_000, '"\\ud800"', "\xff"):
+        (run / name).write_bytes(body.encode("latin-1"))
+        words = TRAIN.format(new=run).split()
+        said = refused(capsys, *words, str(digits), "--nproc", "1")
+        assert name in said, (body[:9], said)
+    assert sorted(path.name for path in run.iterdir()) == sorted({"config.json", name})
 
 
 def test_a_missing_bucket(s3: EmbeddedS3, capsys: pytest.CaptureFixture[str]) -> None:
