@@ -10,6 +10,7 @@ from dcvae.presets import configure
 from dcvae.run_folder import RunFolder
 from dcvae.storage import open_storage
 from dcvae.storage.embedded import EmbeddedS3
+from tests.evaluation.conftest import write_model
 
 TRAIN = "train --preset smoke --out {new} --data"
 
@@ -88,6 +89,32 @@ def test_one_sentence_and_nothing_written(
     said = refused(capsys, *(word.format(digits=digits, **names) for word in line.split()))
     assert sentence.format(**names) in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--latent-clamp nan", "the protocol's latent_clamp cannot be nan: input should be a fin"),
+        ("--latent-clamp -1", "latent_clamp cannot be -1.0: input should be greater than 0"),
+        ("--seed -1", "the protocol's seed cannot be -1: input should be greater than or equal"),
+        (f"--seed {2**70}", "the protocol's seed cannot be 1180591620717411303424: input should"),
+        ("--device tpu", "there is no device 'tpu' on this machine"),
+        ("--samples 1", "the protocol's samples cannot be 1"),
+        ("--protocol papr", "there is no protocol 'papr'; there are: paper, held-out"),
+        ("--select-by beauty", "snapshots cannot be compared by 'beauty'"),
+        ("--last 0", "invalid value for '--last'"),
+        ("--split validation", "has no images in it"),
+        ("--extractor vgg", "the protocol's extractor cannot be 'vgg'"),
+    ],
+)
+def test_an_evaluation_is_refused_before_anything_is_measured(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, sentence: str
+) -> None:
+    model, out = write_model(tmp_path / "snapshot"), str(tmp_path / "out")
+    words = ["evaluate", model, "--data", str(digits), "--out", out]
+    said = refused(capsys, *words, "--reference", str(tmp_path / "kept"), *options.split())
+    assert sentence in said
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot"]
 
 
 def test_files_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
