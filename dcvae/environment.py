@@ -160,6 +160,12 @@ TEST_CASES = Variable(
     "Number of cases in the test that runs every verb on damaged input.",
     "300; 10000 with `make fuzz`",
 )
+TEST_INTERRUPTIONS = Variable(
+    "DCVAE_TEST_INTERRUPTIONS",
+    DEVELOPERS,
+    "Number of writes at which the tests of sharding interrupt it.",
+    "6",
+)
 TEST_RECORDS = Variable(
     "DCVAE_TEST_RECORDS", DEVELOPERS, "Number of images in the stream's memory test.", "25000"
 )
