@@ -148,7 +148,7 @@ def iteration(preset: str, settings: list[str]) -> Counter:
     def make() -> None:
         batches = [[MicroBatch(to_model(pictures, DEVICE, flips, 1.0), rows)] for _ in range(count)]
         telemetry.step(count * size, step(batches, 0), 0.0, 0.0)
-        telemetry.look(stage)
+        telemetry.request(stage)
 
     for _ in range(2):
         for counts in (counter.kernels, counter.waits):
