@@ -99,8 +99,8 @@ def _digits() -> Config:
 def _fashion() -> Config:
     """70,000 real images on two CPU cores: Fashion-MNIST, grown 4 → 8 → 16 → 32.
 
-    Batches are small: of as many images, batches of 16 told four times as many apart as batches of
-    64 did, for half as much more processor time (docs/results.md).
+    Batches are small: from as many images, batches of 16 learn more than batches of 64 did,
+    for half as much more processor time (docs/results.md).
     """
     batch = 16
     return Config(
@@ -119,7 +119,7 @@ def _fashion() -> Config:
             log_images=5_000,
             sample_images=20_000,
             checkpoint_images=20_000,
-            snapshot_images=10_000,
+            snapshot_images=8_000,
         ),
     )
 

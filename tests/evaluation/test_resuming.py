@@ -58,7 +58,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, digits: str, model: str):
         zero = torch.zeros(3, 1, 1)
         return Perceptual(name, "0" * 64, torch.nn.Identity(), 1.0, zero, zero + 1, "cpu")
 
-    monkeypatch.setattr("dcvae.evaluation.perceptual.load_perceptual", pixels)
+    monkeypatch.setattr("dcvae.evaluation.job.load_perceptual", pixels)
     monkeypatch.setattr(passes, "SAVE_SECONDS", 0.0)
 
     def run(out: Path, told: Told):
