@@ -17,6 +17,7 @@ from dcvae.evaluation.measured_sets import MeasuredSets, Reconstructed
 from dcvae.evaluation.names import KINDS, PROBE, metric_name
 from dcvae.evaluation.passes import FirstRows, Normal
 from dcvae.evaluation.perceptual import Perceptual, path_length, path_steps
+from dcvae.evaluation.principal import principal_components, reduced
 from dcvae.evaluation.probe import Probe, probe
 from dcvae.evaluation.real_images import Drawn
 from dcvae.evaluation.results import Metric
@@ -142,27 +143,34 @@ class Measurement:
         p, names = self.protocol, self.images.manifest.classes or []
         try:
             split = self._probed_split(measured)
-            latents, labels = self._training_latents(split)
+            latents, pixels, labels = self._training_latents(split)
             self.found.shown.examples = examples_by_class(latents, labels)
-            self.passes.tell("linear probe")
-            held, held_labels = measured.latents.rows, measured.labels.rows
+            held_labels = measured.labels.rows
             classes = max(len(names), int(max(labels.max(), held_labels.max())) + 1)
-            found = probe(
-                latents, labels, held, held_labels, classes, p.seed, trials=p.probe_trials
-            )
+
+            def probed(train: Tensor, held: Tensor) -> Probe:
+                return probe(train, labels, held, held_labels, classes, p.seed, p.probe_trials)
+
+            self.passes.tell("linear probe")
+            found = probed(latents, measured.latents.rows)
+            self.passes.tell("linear probe of principal components")
+            axes = principal_components(pixels, measured.pixels.rows, self.sets.latent_dim)
+            components = probed(*axes)
         except UserError as reason:
             self.found.left_out |= dict.fromkeys(PROBE, str(reason))
             return
         self.found.probe = found
         about = f"error of a linear classifier on the latents, {p.probe_trials} trials"
-        for name, value, definition in (
-            (PROBE[0], found.mean, about),
-            (PROBE[1], found.ci95, "half width of its 95 % confidence interval"),
+        interval = "half width of its 95 % confidence interval"
+        for name, value, other, definition in (
+            (PROBE[0], found.mean, components.mean, about),
+            (PROBE[1], found.ci95, components.ci95, interval),
         ):
             self.found.metrics[name] = Metric(
                 value=value,
                 samples=len(held_labels),
                 split=p.reconstructed_split,
+                components=other,
                 definition=definition,
             )
 
@@ -175,24 +183,26 @@ class Measurement:
             raise UserError("the images have no labels")
         return probed_split(manifest, held) or held
 
-    def _training_latents(self, split: str) -> tuple[Tensor, Tensor]:
+    def _training_latents(self, split: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, reduced pixels and labels."""
         p = self.protocol
         total = self.images.count(split, p.probe_images)
-        latents, labels = FirstRows(total), FirstRows(total)
+        latents, pixels, labels = (FirstRows(total) for _ in range(3))
 
         def step(batch: Drawn) -> int:
             if batch.labels is not None:
                 mu, _ = self.sets.model.encode(to_float(batch.images).to(self.sets.device))
                 latents.add(mu.float().cpu())
+                pixels.add(reduced(batch.images))
                 labels.add(batch.labels)
             return len(batch.images)
 
         def batches(done: int) -> Iterator[Drawn]:
             return self.images.drawn(split, p.probe_images, p.seed, done)
 
-        parts = {"latents": latents, "labels": labels}
+        parts = {"latents": latents, "pixels": pixels, "labels": labels}
         self.passes.run("latents for the probe", total, parts, batches, step)
-        return latents.rows, labels.rows
+        return latents.rows, pixels.rows, labels.rows
 
     def _draw(self) -> None:
         """Keep the images that are shown: the first of each kind."""

@@ -12,6 +12,7 @@ from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.feature_set import FeatureSet
 from dcvae.evaluation.passes import FirstRows, Mean, Normal, Passes
 from dcvae.evaluation.perceptual import Perceptual
+from dcvae.evaluation.principal import reduced
 from dcvae.evaluation.protocol import Protocol
 from dcvae.evaluation.real_images import Drawn, RealImages
 from dcvae.evaluation.reference import Reference
@@ -36,6 +37,8 @@ class Reconstructed:
     latents: FirstRows
     """Means of q(z|x), ``(N, d)``."""
     labels: FirstRows
+    pixels: FirstRows
+    """The images themselves, :func:`~dcvae.evaluation.principal.reduced`."""
 
 
 class MeasuredSets:
@@ -91,7 +94,7 @@ class MeasuredSets:
         p = self.protocol
         wanted = min(p.reconstructions, most or p.reconstructions)
         total = self.images.count(p.reconstructed_split, wanted)
-        rows = FirstRows(p.probe_images), FirstRows(p.probe_images)
+        rows = [FirstRows(p.probe_images) for _ in range(3)]
         found = Reconstructed(self._empty(total), Mean(), Mean(), *rows)
         noise: Normal | None = None
 
@@ -167,6 +170,7 @@ class MeasuredSets:
         if batch.labels is not None:
             found.latents.add(mu.float().cpu())
             found.labels.add(batch.labels)
+            found.pixels.add(reduced(batch.images))
         self._add(found.features, to_uint8(y), batch.kept)
 
     def _empty(self, total: int) -> FeatureSet:

@@ -14,6 +14,8 @@ from dcvae.progress import OnProgress
 from dcvae.storage import Storage
 
 FOLDER = "passes"
+FORMAT = 2
+"""Of what passes leave behind: a state of another format is not resumed."""
 SAVE_SECONDS = 120.0
 """How much of a pass, at most, is repeated after a kill."""
 T = TypeVar("T")
@@ -100,7 +102,8 @@ class Passes:
         report: OnProgress | None = None,
         about: str = "",
     ) -> None:
-        digest = hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
+        content = json.dumps([FORMAT, decided_by], sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()
         self._storage, self._identity = storage, digest[:16]
         tell = report or (lambda done, total, what: None)
         self._report: OnProgress = lambda done, total, what: tell(done, total, about + what)

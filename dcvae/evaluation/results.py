@@ -42,6 +42,8 @@ class Metric(_Record):
     floor: float | None = None
     """The same metric of ``floor_samples`` other real images."""
     floor_samples: int | None = None
+    components: float | None = None
+    """The same metric of principal components of the pixels, as many as the latent's dimensions."""
     extractor: str | None = None
     extractor_sha256: str | None = None
     better: Literal["lower", "higher"] = "lower"
@@ -153,6 +155,8 @@ class Evaluation(_Record):
         found = []
         for name, metric in self.metrics.items():
             floor = "" if metric.floor is None else f", real images {metric.floor:.4g}"
+            if metric.components is not None:
+                floor += f", principal components {metric.components:.4g}"
             by = f", {metric.extractor}" if metric.extractor else ""
             images = f"{metric.samples:,} images"
             found.append(f"{name:<{width}}  {metric.value:<10.4g} ({images}{floor}{by})")

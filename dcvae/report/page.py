@@ -160,5 +160,7 @@ def cards(evaluation: Evaluation) -> list[dict[str, str]]:
             below = (
                 f"± {100 * evaluation.metrics['probe_error_ci95'].value:.1f} %, linear classifier"
             )
+            if metric.components is not None:
+                below += f"; principal components: {100 * metric.components:.1f} %"
         found.append({"label": label, "value": value, "below": below})
     return found

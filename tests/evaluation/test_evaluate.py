@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from dcvae.errors import UserError
 from dcvae.evaluation import evaluate, read_evaluation
@@ -72,6 +76,24 @@ def test_train_statistics_with_test_reconstructions(evaluated, digits, tmp_path)
     assert result.metrics["pixel_distance"].samples == 359
     assert "a sample of q(z|x)" in result.metrics["pixel_distance"].definition
     assert set(result.differences(held_out)) > {"protocol", "latent", "reference_split"}
+    expected = error_of_components(digits, load_snapshot(open_storage(snapshot), "cpu"))
+    assert result.metrics["probe_error_mean"].components == pytest.approx(expected, abs=0.03)
+    assert result.metrics["pixel_distance"].components is None
+    assert any(f"principal components {expected:.1f}"[:-1] in line for line in result.lines())
+
+
+def error_of_components(digits, model):
+    """scikit-learn's own answer, from all training images instead of five times 80 % of them."""
+    images = RealImages(open_storage(digits), load_manifest(open_storage(digits)), 8, 64)
+    pixels, labels = {}, {}
+    for split in ("train", "test"):
+        drawn = list(images.drawn(split, None, 0))
+        pixels[split] = torch.cat([batch.images.flatten(1) for batch in drawn]).double().numpy()
+        labels[split] = torch.cat([batch.labels for batch in drawn]).numpy()
+    judge = make_pipeline(
+        PCA(model.config.model.latent_dim), StandardScaler(), LogisticRegression(max_iter=1000)
+    ).fit(pixels["train"], labels["train"])
+    return 1 - judge.score(pixels["test"], labels["test"])
 
 
 def test_the_pixel_distance_is_of_the_reconstructions(evaluated, digits, tmp_path):
