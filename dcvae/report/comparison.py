@@ -64,6 +64,7 @@ def compare_evaluations(
         sweep=sweep,
         curves=_curves(table, sweep) if sweep else [],
         printed=_printed(printed),
+        components=_components(found),
         statements=list(dict.fromkeys(each.statement for each in printed.values())),
     )
     place = open_storage(out)
@@ -132,6 +133,16 @@ def _setting(config: Any, name: str) -> Any:
             raise UserError(f"there is no setting {name!r} in the configuration of a model")
         value = value[key]
     return value
+
+
+def _components(found: Mapping[str, Evaluation]) -> dict[str, dict[str, float]]:
+    """The same measures of principal components, by metric, then by label."""
+    known: dict[str, dict[str, float]] = {}
+    for label, evaluation in found.items():
+        for name, metric in evaluation.metrics.items():
+            if metric.components is not None:
+                known.setdefault(name, {})[label] = metric.components
+    return known
 
 
 def _printed(printed: Mapping[str, Comparison]) -> dict[str, dict[str, Figure]]:

@@ -63,6 +63,20 @@ def test_a_table_names_the_best_of_each_row(tmp_path):
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == table
 
 
+def test_principal_components_stand_below_the_probe(tmp_path):
+    sizes = {"16": (0.24, 0.22), "32": (0.21, 0.19)}
+    entries = {
+        size: write_evaluation(
+            tmp_path / size, {"probe_error_mean": metric(error, components=components)}
+        )
+        for size, (error, components) in sizes.items()
+    }
+    compare_evaluations(entries, str(tmp_path / "out"), "Latent sizes")
+    html = (tmp_path / "out" / "comparison.html").read_text()
+    row = html.split("principal components of as many dimensions")[1].split("</tr>")[0]
+    assert re.findall(r"<td class=\"n\">([\d.]+)</td>", row) == ["0.22", "0.19"]
+
+
 def test_a_sweep_is_drawn_over_its_values(tmp_path):
     entries = {str(n): write(tmp_path / str(n), 100.0 / n, 0.5) for n in (512, 8, 64)}
     compare_evaluations(entries, str(tmp_path / "out"), "Negatives", sweep="negatives")
