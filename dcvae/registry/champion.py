@@ -11,7 +11,7 @@ from dcvae.errors import UserError
 from dcvae.registry.versions import open_model
 from dcvae.storage import Conflict, NotFound, Storage, to_json
 
-CHAMPION = "champion.json"
+STATE = "champion.json"
 PATIENCE = 120.0  # seconds of losing to other writers before giving up
 
 
@@ -47,12 +47,12 @@ class State(BaseModel):
 def read_state(model: Storage) -> State:
     """The champion and its history; empty if nothing has been decided yet."""
     try:
-        return State.model_validate(model.read_json(CHAMPION))
+        return State.model_validate(model.read_json(STATE))
     except NotFound:
         return State()
     except ValidationError as error:
         raise UserError(
-            f"{model.uri}/{CHAMPION} is malformed or of a later version: {error}"
+            f"{model.uri}/{STATE} is malformed or of a later version: {error}"
         ) from error
 
 
@@ -64,7 +64,7 @@ def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
     """
     deadline = time.monotonic() + PATIENCE
     while True:
-        present = model.stat(CHAMPION)
+        present = model.stat(STATE)
         state = read_state(model) if present else State()
         event = decision(state)
         if event is None:
@@ -77,7 +77,7 @@ def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
             # An object that changes between stat and read has another etag: the write conflicts.
             etag = present.etag if present else None
             model.write(
-                CHAMPION,
+                STATE,
                 to_json(changed.model_dump(mode="json")),
                 if_absent=present is None,
                 if_match=etag,
@@ -85,9 +85,7 @@ def decide(model: Storage, decision: Callable[[State], Event | None]) -> State:
             return changed
         except Conflict:
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"{model.uri}/{CHAMPION} is changed all the time; try again"
-                ) from None
+                raise UserError(f"{model.uri}/{STATE} is changed all the time; try again") from None
             time.sleep(random.uniform(0.01, 0.3))
 
 

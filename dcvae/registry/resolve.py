@@ -3,9 +3,8 @@
 import hashlib
 
 from dcvae.errors import UserError
-from dcvae.registry.catalogues import CHAMPION as LEADING
-from dcvae.registry.catalogues import open_catalogue
-from dcvae.registry.champion import CHAMPION, read_state
+from dcvae.registry.catalogues import CHAMPION, open_catalogue
+from dcvae.registry.champion import STATE, read_state
 from dcvae.registry.versions import read_version
 from dcvae.snapshot import CONFIG, WEIGHTS
 from dcvae.storage import Storage, join, open_storage
@@ -42,8 +41,8 @@ def resolve(uri: str, registry: str | None = None) -> str:
     if alias and alias.isdecimal():
         return _content(open_storage(model), int(alias))
     storage = open_storage(model)
-    if storage.stat(CHAMPION):
-        return _content(storage, _number(storage, alias or LEADING, registry))
+    if storage.stat(STATE):
+        return _content(storage, _number(storage, alias or CHAMPION, registry))
     raise UserError(
         f"there is no model at {model}: give a snapshot folder (with {WEIGHTS}), a registered "
         "model, or one of its versions (…@3)"
@@ -67,9 +66,9 @@ def _number(model: Storage, alias: str, registry: str | None) -> int:
                 f"alias {alias}; load one by its number, {model.uri}@1"
             )
         return found
-    if alias != LEADING:
+    if alias != CHAMPION:
         raise UserError(
-            f"{model.uri}@{alias} names no version: the registry in a bucket knows @{LEADING} and "
+            f"{model.uri}@{alias} names no version: the registry in a bucket knows @{CHAMPION} and "
             "numbers, such as @3; for other aliases set DCVAE_REGISTRY to the registry that has "
             "them"
         )
