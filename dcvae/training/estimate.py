@@ -6,10 +6,15 @@ import torch
 from torch import nn
 
 from dcvae.config import Config
+from dcvae.training.schedule import steps
 from dcvae.updates import Networks
 
 FLOAT32 = 4
 """Bytes per number."""
+LATE = 0.1
+"""The share of a training by which the keys' encoder may be behind D without a word."""
+SHORTEST_LAG = 100
+"""The least that was tried, in steps; still shorter trainings only try the machinery."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,10 @@ class Estimate:
     memory_bytes: dict[str, int]
     """Memory of each rank without activations, by use."""
     images: int
+    steps: int
+    """Updates of encoder and decoder by each loss."""
+    key_lag: float | None
+    """How many of them the keys' encoder is behind D; None without keys."""
     phases: list[dict[str, int]]
 
     def __str__(self) -> str:
@@ -35,13 +44,22 @@ class Estimate:
         tables = {
             "parameters": parameters,
             f"memory of each of {self.ranks} ranks, activations not counted": memory,
-            f"images: {self.images:,}": phases,
+            f"images: {self.images:,}, steps: {self.steps:,}": phases + self._advice(),
         }
         return "\n\n".join("\n".join([title, *lines]) for title, lines in tables.items())
 
+    def _advice(self) -> list[str]:
+        """What few steps need: keys that are not those of a D of long ago."""
+        late = LATE * self.steps
+        if self.key_lag is None or self.key_lag <= late or late < SHORTEST_LAG:
+            return []
+        lag = f"  the keys are {self.key_lag:,.0f} steps behind D, much of so short a training"
+        return [f"{lag}; try objective.key_momentum={1 - 1 / SHORTEST_LAG}"]
+
 
 def estimate(config: Config, world_size: int) -> Estimate:
-    """Parameters by network, memory of a rank without activations, and images by phase."""
+    """Parameters by network, memory of a rank without activations, images by phase, and steps."""
+    objective = config.objective
     with torch.device("meta"):
         networks = Networks(config)
     autoencoder = networks.autoencoder
@@ -56,6 +74,8 @@ def estimate(config: Config, world_size: int) -> Estimate:
         parameters={name: _count(network) for name, network in counted.items()},
         memory_bytes=_memory(config, networks, world_size),
         images=config.training.total_images,
+        steps=sum(1 for _ in steps(config)),
+        key_lag=1 / max(1 - objective.key_momentum, 1e-9) if objective.contrastive else None,
         phases=[phase.model_dump() for phase in config.training.phases],
     )
 
