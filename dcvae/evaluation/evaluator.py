@@ -42,7 +42,7 @@ def evaluate(
     Args:
         snapshot: URI of a snapshot folder, or of a run.
         data: URI of the shard set.
-        reference: URI of a folder that keeps the statistics of real images between evaluations; by
+        reference: URI of a folder that keeps what follows from real images between evaluations; by
             default they are made anew.
         present: writes what people look at into ``out`` (see :mod:`dcvae.report`), before
             ``evaluation.json`` is written.

@@ -13,11 +13,12 @@ from torch import Tensor
 from dcvae.errors import UserError
 from dcvae.evaluation.ahead import no_probe, no_reconstructions, probed_split
 from dcvae.evaluation.feature_set import FeatureSet
+from dcvae.evaluation.labelled import Labelled
 from dcvae.evaluation.measured_sets import MeasuredSets, Reconstructed
 from dcvae.evaluation.names import KINDS, PROBE, metric_name
 from dcvae.evaluation.passes import FirstRows, Normal
 from dcvae.evaluation.perceptual import Perceptual, path_length, path_steps
-from dcvae.evaluation.principal import principal_components, reduced
+from dcvae.evaluation.principal import principal_components
 from dcvae.evaluation.probe import Probe, probe
 from dcvae.evaluation.real_images import Drawn
 from dcvae.evaluation.results import Metric
@@ -140,22 +141,14 @@ class Measurement:
 
     def _probe(self, measured: Reconstructed) -> None:
         """The linear classifier, or why there is none; also examples of classes for pictures."""
-        p, names = self.protocol, self.images.manifest.classes or []
+        p, held = self.protocol, measured.labelled
         try:
-            split = self._probed_split(measured)
-            latents, pixels, labels = self._training_latents(split)
-            self.found.shown.examples = examples_by_class(latents, labels)
-            held_labels = measured.labels.rows
-            classes = max(len(names), int(max(labels.max(), held_labels.max())) + 1)
-
-            def probed(train: Tensor, held: Tensor) -> Probe:
-                return probe(train, labels, held, held_labels, classes, p.seed, p.probe_trials)
-
+            split = self._probed_split(held)
+            train = self._labelled(split)
+            self.found.shown.examples = examples_by_class(train.latents.rows, train.labels.rows)
             self.passes.tell("linear probe")
-            found = probed(latents, measured.latents.rows)
-            self.passes.tell("linear probe of principal components")
-            axes = principal_components(pixels, measured.pixels.rows, self.sets.latent_dim)
-            components = probed(*axes)
+            found = self._probed(train, held, train.latents.rows, held.latents.rows)
+            components = self._probed_components(split, train, held)
         except UserError as reason:
             self.found.left_out |= dict.fromkeys(PROBE, str(reason))
             return
@@ -168,41 +161,66 @@ class Measurement:
         ):
             self.found.metrics[name] = Metric(
                 value=value,
-                samples=len(held_labels),
+                samples=len(held),
                 split=p.reconstructed_split,
                 components=other,
                 definition=definition,
             )
 
-    def _probed_split(self, measured: Reconstructed) -> str:
+    def _probed_split(self, held: Labelled) -> str:
         """The split that the classifier learns from."""
-        manifest, held = self.images.manifest, self.protocol.reconstructed_split
-        if why := no_probe(manifest, held):
+        manifest, split = self.images.manifest, self.protocol.reconstructed_split
+        if why := no_probe(manifest, split):
             raise UserError(why)
-        if not len(measured.labels):
+        if not len(held):
             raise UserError("the images have no labels")
-        return probed_split(manifest, held) or held
+        return probed_split(manifest, split) or split
 
-    def _training_latents(self, split: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents, reduced pixels and labels."""
+    def _labelled(self, split: str) -> Labelled:
         p = self.protocol
         total = self.images.count(split, p.probe_images)
-        latents, pixels, labels = (FirstRows(total) for _ in range(3))
+        found = Labelled(total)
 
         def step(batch: Drawn) -> int:
-            if batch.labels is not None:
-                mu, _ = self.sets.model.encode(to_float(batch.images).to(self.sets.device))
-                latents.add(mu.float().cpu())
-                pixels.add(reduced(batch.images))
-                labels.add(batch.labels)
+            mu, _ = self.sets.model.encode(to_float(batch.images).to(self.sets.device))
+            found.add(mu, batch.images, batch.labels)
             return len(batch.images)
 
         def batches(done: int) -> Iterator[Drawn]:
             return self.images.drawn(split, p.probe_images, p.seed, done)
 
-        parts = {"latents": latents, "pixels": pixels, "labels": labels}
-        self.passes.run("latents for the probe", total, parts, batches, step)
-        return latents.rows, pixels.rows, labels.rows
+        self.passes.run("latents for the probe", total, {"labelled": found}, batches, step)
+        return found
+
+    def _probed(self, train: Labelled, held: Labelled, x: Tensor, x_held: Tensor) -> Probe:
+        """The classifier of ``x`` ``(N, d)``, read from the images ``train``, on those held out."""
+        p, names = self.protocol, self.images.manifest.classes or []
+        labels = train.labels.rows, held.labels.rows
+        classes = max(len(names), *(int(each.max()) + 1 for each in labels))
+        return probe(x, labels[0], x_held, labels[1], classes, p.seed, p.probe_trials)
+
+    def _probed_components(self, split: str, train: Labelled, held: Labelled) -> Probe:
+        """The classifier of principal components, which no model changes."""
+        p, known = self.protocol, self.sets.known
+        key = known.key(
+            "principal-components",
+            {
+                "format": 1,
+                "data": self.images.manifest.fingerprint,
+                "resolution": self.images.resolution,
+                "learnt from": [split, p.probe_images],
+                "held out": [p.reconstructed_split, p.reconstructions, p.probe_images],
+                "dimensions": self.sets.latent_dim,
+                "seed": p.seed,
+                "trials": p.probe_trials,
+            },
+        )
+        if (found := known.get(key, Probe.of)) is None:
+            self.passes.tell("linear probe of principal components")
+            pixels = train.pixels.rows, held.pixels.rows
+            found = self._probed(train, held, *principal_components(*pixels, self.sets.latent_dim))
+            known.put(key, found, found.tensors())
+        return found
 
     def _draw(self) -> None:
         """Keep the images that are shown: the first of each kind."""

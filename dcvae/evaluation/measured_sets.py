@@ -10,9 +10,9 @@ from dcvae.errors import UserError
 from dcvae.evaluation.distances import pixel_distance
 from dcvae.evaluation.extractors import Extractor
 from dcvae.evaluation.feature_set import FeatureSet
-from dcvae.evaluation.passes import FirstRows, Mean, Normal, Passes
+from dcvae.evaluation.labelled import Labelled
+from dcvae.evaluation.passes import Mean, Normal, Passes
 from dcvae.evaluation.perceptual import Perceptual
-from dcvae.evaluation.principal import reduced
 from dcvae.evaluation.protocol import Protocol
 from dcvae.evaluation.real_images import Drawn, RealImages
 from dcvae.evaluation.reference import Reference
@@ -34,11 +34,7 @@ class Reconstructed:
     features: FeatureSet
     pixel: Mean
     perceptual: Mean
-    latents: FirstRows
-    """Means of q(z|x), ``(N, d)``."""
-    labels: FirstRows
-    pixels: FirstRows
-    """The images themselves, :func:`~dcvae.evaluation.principal.reduced`."""
+    labelled: Labelled
 
 
 class MeasuredSets:
@@ -94,8 +90,7 @@ class MeasuredSets:
         p = self.protocol
         wanted = min(p.reconstructions, most or p.reconstructions)
         total = self.images.count(p.reconstructed_split, wanted)
-        rows = [FirstRows(p.probe_images) for _ in range(3)]
-        found = Reconstructed(self._empty(total), Mean(), Mean(), *rows)
+        found = Reconstructed(self._empty(total), Mean(), Mean(), Labelled(p.probe_images))
         noise: Normal | None = None
 
         def batches(done: int) -> Iterator[Drawn]:
@@ -140,8 +135,13 @@ class MeasuredSets:
                 "splits": p.score_splits,
             },
         )
-        known = self.known.get(key, self._empty(total))
-        if known is not None:
+
+        def read(tensors: dict[str, Tensor]) -> FeatureSet | None:
+            kept = self._empty(total)
+            kept.restore(tensors)
+            return kept if len(kept) == total else None
+
+        if (known := self.known.get(key, read)) is not None:
             return known
         found = self._empty(total)
 
@@ -155,7 +155,7 @@ class MeasuredSets:
         if total:
             self._shared.run(what, total, {"set": found}, batches, step)
             found.finish()
-            self.known.put(key, found)
+            self.known.put(key, found, found.state())
         return found
 
     def _add_reconstructions(self, found: Reconstructed, batch: Drawn, eps: Tensor) -> None:
@@ -167,10 +167,7 @@ class MeasuredSets:
         found.pixel.add(pixel_distance(x, y).cpu())
         if self.perceptual:
             found.perceptual.add(self.perceptual.distance(x, y))
-        if batch.labels is not None:
-            found.latents.add(mu.float().cpu())
-            found.labels.add(batch.labels)
-            found.pixels.add(reduced(batch.images))
+        found.labelled.add(mu, batch.images, batch.labels)
         self._add(found.features, to_uint8(y), batch.kept)
 
     def _empty(self, total: int) -> FeatureSet:

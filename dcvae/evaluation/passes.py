@@ -14,7 +14,7 @@ from dcvae.progress import OnProgress
 from dcvae.storage import Storage
 
 FOLDER = "passes"
-FORMAT = 2
+FORMAT = 3
 """Of what passes leave behind: a state of another format is not resumed."""
 SAVE_SECONDS = 120.0
 """How much of a pass, at most, is repeated after a kill."""

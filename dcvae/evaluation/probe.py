@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,6 +34,16 @@ class Probe:
         trials = len(self.errors)
         quantile = float(t.ppf(0.975, trials - 1))
         return quantile * float(np.std(self.errors, ddof=1)) / float(np.sqrt(trials))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What :meth:`of` makes it of again."""
+        errors = torch.tensor(self.errors, dtype=torch.float64)
+        return {"errors": errors, "confusion": torch.from_numpy(self.confusion)}
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> "Probe":
+        """The one whose :meth:`tensors` these are."""
+        return cls(tuple(tensors["errors"].tolist()), tensors["confusion"].numpy())
 
 
 def probe(

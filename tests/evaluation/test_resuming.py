@@ -148,4 +148,4 @@ def test_two_evaluations_at_once_do_not_spoil_each_others_statistics(
     assert result.values() == outer.inner.values() == alone.values()
     assert run("later", later).values() == alone.values()
     assert "real images" not in later.began
-    assert len(list(Path(reference).rglob("*.safetensors"))) == 2
+    assert len(list(Path(reference).rglob("*.safetensors"))) == 3
