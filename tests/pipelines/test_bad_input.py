@@ -18,21 +18,56 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--set", 'maximum={"pixel_distance": NaN}'], "maximum is written like"),
-        (["--set", "settings=[1,2]"], 'settings is written like ["a=1"]'),
-        (["--set", 'settings=["training.seed=x"]'], "training.seed='x' is not possible"),
-        (["--set", 'settings=["sede=1"]'], "there is no setting 'sede'"),
-        (["--set", "preset=digit"], "there is no preset 'digit'"),
-        (["--set", "shard_options=--splits x"], "'x' is not one of 'auto', 'folders', 'none'"),
-        (["--set", "shard_options=--labels 'a"], "cannot be read: No closing quotation"),
-        (["--set", "shard_options=--test 3"], "no such option: --test"),
-        (["--set", "shard_options=--help"], "no such option: --help"),
-        (["--set", "ranks=" + "9" * 40], "ranks is written like 2"),
-        (["--set", "ranks=Infinity"], "ranks is written like 2"),
-        (["--set", "settings=" + "[" * 5000], "settings is written like"),
-        (["--output", "{tmp}/file/x.yaml"], "{tmp}/file"),
-        (["--output", "{tmp}/file/below/x.yaml"], "cannot be written"),
-        (["--output", "{tmp}/" + "a" * 300 + ".yaml"], "cannot be written"),
+        ([], "one of the arguments --compile --local --submit --schedule is required; see "),
+        (["--compile", "--set", "rank=2"], "no parameter 'rank' (did you mean ranks?)"),
+        (["--compile", "--set", "ranks"], "--set ranks is not of the form name=value"),
+        (["--compile", "--set", "training.sed=1"], "(did you mean training.seed"),
+        (["--compile", "--set", "training.seed=-1"], "training.seed=-1 is not possible"),
+        (["--compile", "--set", 'settings=["seed=1"]'], "there is no setting 'seed'"),
+        (["--compile", "--set", "preset=digit"], "no preset 'digit' (did you mean digits?)"),
+        (["--compile", "--set", "ranks=two"], "ranks is written like 2"),
+        (["--compile", "--image", "dcvae"], "the image dcvae must be pinned"),
+        (["--compile", "--image", "dcvae:latest"], "the image dcvae:latest must be pinned"),
+        (["--compile", "--output", "{tmp}/x.json"], "a pipeline package is a .yaml file"),
+        (["--compile", "--set", "name=Digits"], "'Digits' cannot name a model"),
+        (["--schedule", "@daily", "--set", f"name={'a' * 64}"], "use 1 to 63 lower-case letters"),
+        (["--local", "--set", "registry=wandb"], "no registry 'wandb'; use one of: s3, kubeflow"),
+        (
+            ["--submit", "--set", 'maximum={"fid_sampling": 40}'],
+            "maximum asks for fid_sampling, which held-out v1 does not measure; there",
+        ),
+        (
+            ["--compile", "--set", 'maximum={"recall_efficientnet_lite0_sampling": 1}'],
+            "recall_efficientnet_lite0_sampling is better when higher",
+        ),
+        (
+            ["--compile", "--set", 'maximum={"pixel_distance": "low"}'],
+            "the maximum of pixel_distance is 'low', which is not a number",
+        ),
+        (["--compile", "--set", 'maximum={"pixel_distance": NaN}'], "maximum is written like"),
+        (["--compile", "--set", "settings=[1,2]"], 'settings is written like ["a=1"]'),
+        (
+            ["--compile", "--set", 'settings=["training.seed=x"]'],
+            "training.seed='x' is not possible",
+        ),
+        (["--compile", "--set", 'settings=["sede=1"]'], "there is no setting 'sede'"),
+        (["--compile", "--set", "preset=digit"], "there is no preset 'digit'"),
+        (
+            ["--compile", "--set", "shard_options=--splits x"],
+            "'x' is not one of 'auto', 'folders', 'none'",
+        ),
+        (
+            ["--compile", "--set", "shard_options=--labels 'a"],
+            "cannot be read: No closing quotation",
+        ),
+        (["--compile", "--set", "shard_options=--test 3"], "no such option: --test"),
+        (["--compile", "--set", "shard_options=--help"], "no such option: --help"),
+        (["--compile", "--set", "ranks=" + "9" * 40], "ranks is written like 2"),
+        (["--compile", "--set", "ranks=Infinity"], "ranks is written like 2"),
+        (["--compile", "--set", "settings=" + "[" * 5000], "settings is written like"),
+        (["--compile", "--output", "{tmp}/file/x.yaml"], "{tmp}/file"),
+        (["--compile", "--output", "{tmp}/file/below/x.yaml"], "cannot be written"),
+        (["--compile", "--output", "{tmp}/" + "a" * 300 + ".yaml"], "cannot be written"),
     ],
 )
 def test_refused_in_one_sentence(
@@ -40,10 +75,10 @@ def test_refused_in_one_sentence(
 ) -> None:
     (tmp_path / "file").write_text("a file")
     words = [word.replace("{tmp}", str(tmp_path)) for word in arguments]
-    if "--output" not in words:
+    if "--compile" in words and "--output" not in words:
         words += ["--output", str(tmp_path / "x.yaml")]
     with pytest.raises(SystemExit) as ended:
-        main(digits, ["--compile", *words])
+        main(digits, words)
     said = capsys.readouterr().err
     assert ended.value.code == 2, said
     assert sentence.replace("{tmp}", str(tmp_path)) in said
