@@ -113,9 +113,9 @@ def test_the_report_and_the_card_are_there_to_be_shown(steps) -> None:  # type: 
     assert metadata(steps, "register", "model") == {"version": 1, "uri": uri, "champion": True}
 
 
-def test_features_of_real_images_are_kept_for_the_next_model(steps) -> None:  # type: ignore[no-untyped-def]
+def test_what_follows_from_real_images_is_kept_for_the_next_model(steps) -> None:  # type: ignore[no-untyped-def]
     kept = list((steps[0] / "root" / "reference").rglob("*.safetensors"))
-    assert len(kept) == 2
+    assert len(kept) == 3  # features of two sets, and the probe of principal components
 
 
 class Measured:

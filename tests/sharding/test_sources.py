@@ -148,6 +148,19 @@ def test_one_sentence_when_there_is_nothing(
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize("kind", ["", "webdataset:"])
+def test_a_shard_set_is_not_cut_again(digits: Path, kind: str) -> None:
+    with pytest.raises(UserError, match=r"is a shard set already: .* made from, sklearn:digits$"):
+        open_source(f"{kind}{digits}")
+
+
+def test_another_program_s_manifest_is_left_alone(tmp_path: Path) -> None:
+    for number in range(10):
+        paint(tmp_path / f"{number}.png")
+    (tmp_path / "manifest.json").write_text('{"short_name": "holiday"}')
+    assert open_source(str(tmp_path)).look().splits == ("train", "test")
+
+
 def test_without_a_network_it_says_what_to_put_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

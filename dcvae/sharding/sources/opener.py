@@ -13,6 +13,7 @@ from dcvae.sharding.sources.folder import Folder
 from dcvae.sharding.sources.hints import HintOptions, Hints
 from dcvae.sharding.sources.local import existing, is_folder, local_path
 from dcvae.sharding.sources.zips import Zip
+from dcvae.shards.manifest import MANIFEST, load_manifest
 from dcvae.storage import open_storage, split_uri
 
 
@@ -42,6 +43,7 @@ def open_source(uri: str, **options: Unpack[HintOptions]) -> Source:
     if kind == "webdataset":
         from dcvae.sharding.sources.tars import open_tars  # imports webdataset
 
+        _refuse_shard_set(uri, rest)
         return open_tars(uri, rest, hints)
     if kind == "parquet":
         from dcvae.sharding.sources.tables import open_tables  # imports webdataset
@@ -83,11 +85,29 @@ def _of_files(uri: str, hints: Hints) -> Source:
         found = Zip(uri, open_storage(root or ("/" if _ else ".")), key, hints)
         found.open()
         return found
+    _refuse_shard_set(uri, uri)
     if scheme == "s3":
         return Bucket(uri, hints)
     if scheme != "file":
         raise UserError(f"{uri} is no known source: give a folder, a zip file or an s3:// prefix")
     return Folder(uri, existing(Path(path)), hints)
+
+
+def _refuse_shard_set(uri: str, place: str) -> None:
+    """Refuse what ``dcvae shard`` has made: its tars hold each image once per resolution."""
+    if not place or split_uri(place)[0] not in ("s3", "file"):
+        return
+    storage = open_storage(place)
+    if storage.stat(MANIFEST) is None:
+        return
+    try:
+        origin = load_manifest(storage).source.uri
+    except UserError:  # a file of that name that is not ours
+        return
+    raise UserError(
+        f"{uri} is a shard set already: train on it as it is, or cut again what it was made from, "
+        f"{origin}"
+    )
 
 
 def _is_zip(scheme: str, path: str) -> bool:
