@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dcvae.config import ObjectiveConfig
 from dcvae.objective import gan
-from dcvae.objective.precision import at_least_float32
+from dcvae.objective.precision import at_least_float32, second_derivatives
 from dcvae.updates.loss import Forward, Loss, Noise
 from dcvae.updates.networks import Networks
 
@@ -51,9 +51,10 @@ class DiscriminatorUpdate:
         assert noise.mixtures is not None
         seen, seen_sample, seen_reconstruction = sets
         mixture = gan.mixtures(seen, seen_reconstruction, seen_sample, noise.mixtures, noise.first)
-        # Not through an engine, whose hooks would mistake the inner gradient for the outer one.
-        (mixed,) = dual_encoder([mixture], *at, "score")
-        penalty = gan.gradient_penalty(mixture, at_least_float32(mixed))
+        with second_derivatives(mixture):
+            # Not through an engine, whose hooks would mistake the inner gradient for the outer one.
+            (mixed,) = dual_encoder([mixture], *at, "score")
+            penalty = gan.gradient_penalty(mixture, at_least_float32(mixed))
         return Loss(
             loss + self.objective.gradient_penalty * penalty,
             {"gradient_penalty": penalty, "gan_discriminator": loss},

@@ -151,6 +151,17 @@ def test_statistics_of_half_precision_maps_are_taken_in_float32() -> None:
         torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=0)
 
 
+@pytest.mark.parametrize("batch", [4, 8, 12, 16])
+def test_the_penalty_s_gradient_is_float32_s_but_for_rounding(pool: Pool, batch: int) -> None:
+    """Some processors' second derivatives in bfloat16 are wrong for batches below 16."""
+    settings = [*BACKBONES[0], PHASES.replace(":16}", f":{batch}}}")]
+    (exact,) = pool.run(1, tasks.term_gradients, settings, 8, 1.0)
+    (found,) = pool.run(1, tasks.term_gradients, [*settings, BFLOAT16], 8, 1.0)
+    for name, value in exact.items():
+        if name.startswith("gradient_penalty/") and name.endswith(".weight"):
+            assert float((found[name] - value).norm()) <= 0.15 * float(value.norm()), name
+
+
 CASES = [("progan", 8, 0.4, 16), ("progan", 8, 0.4, 4), ("autogan", 32, 1.0, 16)]
 
 
@@ -158,10 +169,15 @@ CASES = [("progan", 8, 0.4, 16), ("progan", 8, 0.4, 4), ("autogan", 32, 1.0, 16)
 def test_two_ranks_equal_one_in_every_term(
     pool: Pool, backbone: str, resolution: int, fade: float, batch: int
 ) -> None:
-    """Losses as in float32; gradients but for the rounding of each rank's own."""
-    settings = [*dict(zip(("progan", "autogan"), BACKBONES, strict=True))[backbone], BFLOAT16]
+    """Losses as in float32; gradients but for the rounding of each rank's own.
+
+    That is measured against float64: how much it is depends on the processor.
+    """
+    settings = [*dict(zip(("progan", "autogan"), BACKBONES, strict=True))[backbone]]
     if batch != 16:
         settings.append(PHASES.replace(":16}", f":{batch}}}"))
+    (exact,) = pool.run(1, tasks.term_gradients, settings, resolution, fade)
+    settings.append(BFLOAT16)
     (one,) = pool.run(1, tasks.term_gradients, settings, resolution, fade)
     largest: dict[str, float] = {}
     for name, value in one.items():
@@ -173,7 +189,11 @@ def test_two_ranks_equal_one_in_every_term(
             # A bias before batch norm has a gradient of rounding alone: not measured by itself.
             size = max(float(value.norm()), 0.01 * largest[name.partition("/")[0]])
             apart = float((found[name] - value).norm())
-            assert apart <= (1e-3 if name.endswith("/value") else 0.03) * size, name
+            if name.endswith("/value"):
+                assert apart <= 1e-3 * size, name
+            else:
+                rounding = float((value - exact[name]).norm())
+                assert apart <= max(0.03 * size, 1.5 * rounding), name
 
 
 @pytest.mark.parametrize("zero_stage", [0, 1])
