@@ -17,7 +17,7 @@ demo: environment ## digits from images to a registered model, on this machine (
 	@$(BIN)/python pipelines/digits.py --local
 
 test: environment chromium prometheus ## all tests (with a real S3 server, real ranks, a real browser and a real Prometheus)
-	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest $(PYTEST)
 
 fuzz: environment ## every verb 10,000 times with arbitrary arguments and damaged input (minutes; different each time)
 	@DCVAE_TEST_CASES=10000 $(BIN)/python -m pytest tests/cli/test_any_input.py --timeout 7200
