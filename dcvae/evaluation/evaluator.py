@@ -43,7 +43,7 @@ def evaluate(
         snapshot: URI of a snapshot folder, or of a run.
         data: URI of the shard set.
         reference: URI of a folder that keeps what follows from real images between evaluations; by
-            default they are made anew.
+            default it is made anew.
         present: writes what people look at into ``out`` (see :mod:`dcvae.report`), before
             ``evaluation.json`` is written.
         protocol: a name with changes (see :func:`~dcvae.evaluation.protocol.read_protocol`), or

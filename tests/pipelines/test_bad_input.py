@@ -18,7 +18,10 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "one of the arguments --compile --local --submit --schedule is required; see "),
+        (
+            [],
+            "one of the arguments --compile --local --submit --schedule is required; see digits.py",
+        ),
         (["--compile", "--set", "rank=2"], "no parameter 'rank' (did you mean ranks?)"),
         (["--compile", "--set", "ranks"], "--set ranks is not of the form name=value"),
         (["--compile", "--set", "training.sed=1"], "(did you mean training.seed"),
@@ -71,8 +74,13 @@ ROOT = Path(__file__).parent.parent.parent
     ],
 )
 def test_refused_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
 ) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipelines/digits.py"])
     (tmp_path / "file").write_text("a file")
     words = [word.replace("{tmp}", str(tmp_path)) for word in arguments]
     if "--compile" in words and "--output" not in words:
@@ -119,6 +127,7 @@ def test_a_folder_that_cannot_be_written(mode: str) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
+    assert "cannot be written (Operation not permitted): run it from a folder that" in done.stderr
     assert "run it from a folder that can be" in done.stderr
     assert done.stderr.count("\n") == 1
 
